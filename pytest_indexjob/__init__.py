@@ -1,0 +1,75 @@
+"""Test code that starts, polls and reads DigitalOcean knowledge base indexing jobs, offline and in milliseconds."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pytest_indexjob.api.client import IndexingJobClient as IndexingJobClient
+    from pytest_indexjob.api.client import IndexJobSettings as IndexJobSettings
+    from pytest_indexjob.api.errors import ApiError as ApiError
+    from pytest_indexjob.api.errors import AuthenticationError as AuthenticationError
+    from pytest_indexjob.api.errors import BadRequestError as BadRequestError
+    from pytest_indexjob.api.errors import CassetteCorruptError as CassetteCorruptError
+    from pytest_indexjob.api.errors import CassetteError as CassetteError
+    from pytest_indexjob.api.errors import CassetteExhaustedError as CassetteExhaustedError
+    from pytest_indexjob.api.errors import CassetteLeakError as CassetteLeakError
+    from pytest_indexjob.api.errors import CassetteMissError as CassetteMissError
+    from pytest_indexjob.api.errors import CassetteNotFoundError as CassetteNotFoundError
+    from pytest_indexjob.api.errors import ConflictError as ConflictError
+    from pytest_indexjob.api.errors import DecodeError as DecodeError
+    from pytest_indexjob.api.errors import IndexJobError as IndexJobError
+    from pytest_indexjob.api.errors import NetworkBlockedError as NetworkBlockedError
+    from pytest_indexjob.api.errors import NotFoundError as NotFoundError
+    from pytest_indexjob.api.errors import PermissionDeniedError as PermissionDeniedError
+    from pytest_indexjob.api.errors import RateLimitError as RateLimitError
+    from pytest_indexjob.api.errors import ServerError as ServerError
+    from pytest_indexjob.api.errors import TransportError as TransportError
+    from pytest_indexjob.api.errors import WaitTimeoutError as WaitTimeoutError
+    from pytest_indexjob.api.models import DataSourceStatus as DataSourceStatus
+    from pytest_indexjob.api.models import IndexedDataSource as IndexedDataSource
+    from pytest_indexjob.api.models import IndexingJob as IndexingJob
+    from pytest_indexjob.api.models import IndexingJobPage as IndexingJobPage
+    from pytest_indexjob.api.models import IndexingJobPhase as IndexingJobPhase
+    from pytest_indexjob.api.models import IndexingJobStatus as IndexingJobStatus
+    from pytest_indexjob.checking.assertions import assert_consistent as assert_consistent
+    from pytest_indexjob.checking.assertions import assert_counts as assert_counts
+    from pytest_indexjob.checking.assertions import assert_data_source_status as assert_data_source_status
+    from pytest_indexjob.checking.assertions import assert_finished as assert_finished
+    from pytest_indexjob.checking.assertions import assert_phase as assert_phase
+    from pytest_indexjob.checking.assertions import assert_status as assert_status
+    from pytest_indexjob.checking.assertions import assert_transitions as assert_transitions
+
+# Where each public name lives. Loaded when first asked for, so that an unused plugin costs nothing.
+_HOMES = {
+    "api.client": "IndexingJobClient IndexJobSettings",
+    "api.errors": (
+        "ApiError AuthenticationError BadRequestError CassetteCorruptError CassetteError CassetteExhaustedError "
+        "CassetteLeakError CassetteMissError CassetteNotFoundError ConflictError DecodeError IndexJobError "
+        "NetworkBlockedError NotFoundError PermissionDeniedError RateLimitError ServerError TransportError "
+        "WaitTimeoutError"
+    ),
+    "api.models": ("DataSourceStatus IndexedDataSource IndexingJob IndexingJobPage IndexingJobPhase IndexingJobStatus"),
+    "checking.assertions": (
+        "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase assert_status "
+        "assert_transitions"
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(["__version__", *_HOME])  # noqa: PLE0605  # the table above is the one list of names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

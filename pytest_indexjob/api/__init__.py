@@ -1,0 +1,1 @@
+"""The contract of the service: its models, its calls, its errors. Imports nothing else of this package."""

@@ -1,0 +1,345 @@
+"""A client of the seven calls of the indexing-job API, on requests.
+
+Source of paths, methods and bodies: the published OpenAPI; of ``job already running`` and the sparse answer to POST:
+the live service.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+import requests
+from requests.auth import AuthBase
+
+from pytest_indexjob.api.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    DecodeError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+    WaitTimeoutError,
+)
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage, read_list, read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"
+API_URL = "https://api.digitalocean.com"
+JOBS_PATH = "/v2/gen-ai/indexing_jobs"
+KNOWLEDGE_BASES_PATH = "/v2/gen-ai/knowledge_bases"
+
+# A retry-after beyond this is not waited for: the error is raised, with retry_after, so that the caller can decide.
+LONGEST_RETRY_AFTER = 60.0
+_LONGEST_BACKOFF = 8.0
+
+_ERRORS: dict[int, type[ApiError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    429: RateLimitError,
+}
+
+
+class Clock(Protocol):
+    """What the client asks of time. The ``time`` module is one."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from any fixed point, never going back."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexJobSettings:
+    """How ``indexjob_client`` reaches the service; return one from your own ``indexjob_settings`` fixture to change it.
+
+    ``timeout`` (of connecting and of reading) is in seconds. Without a token, a made-up one serves for recorded and
+    simulated answers, and ``DIGITALOCEAN_ACCESS_TOKEN`` for the live service.
+    """
+
+    base_url: str = API_URL
+    token: str | None = dataclasses.field(default=None, repr=False)
+    timeout: float = 30.0
+    retries: int = 3
+
+
+class _BearerAuth(AuthBase):
+    """Puts the token on a request. Given as ``auth``, it also keeps a netrc entry from taking its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class IndexingJobClient:
+    """Calls the indexing-job API.
+
+    ``timeout`` is in seconds, for connecting and for each read. ``retries`` is how often a call is tried again after
+    429, 5xx, and for GETs after a connection failure; a ``retry-after`` of at most 60 s is obeyed. ``clock`` (the
+    ``time`` module unless given) does all waiting. Every call raises an ``ApiError`` for an error answer,
+    ``TransportError`` for none, ``DecodeError`` for one that is not by the contract.
+    """
+
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        base_url: str = API_URL,
+        timeout: float = 30.0,
+        retries: int = 3,
+        session: requests.Session | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
+        if not token or not token.isascii() or not token.isprintable():
+            raise ValueError(f"a token is needed, in printable ASCII: give token=, or set {TOKEN_VARIABLE}")
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url must begin with http:// or https://, not {base_url.split('@')[-1]!r}")
+        self.base_url = base_url.rstrip("/")
+        self.timeout = _positive("timeout", timeout)
+        if retries < 0:
+            raise ValueError(f"retries must not be negative, not {retries}")
+        self.retries = retries
+        self._auth = _BearerAuth(token)
+        self._session = session if session is not None else requests.Session()
+        self._owns_session = session is None
+        self._clock: Clock = clock if clock is not None else time
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url.split('@')[-1]!r})"
+
+    def close(self) -> None:
+        """Close the connections, unless the session was given."""
+        if self._owns_session:
+            self._session.close()
+
+    def __enter__(self) -> IndexingJobClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, uuid: str) -> IndexingJob:
+        """The job as it stands."""
+        return _job(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}"))
+
+    def list(self, page: int | None = None, per_page: int | None = None) -> IndexingJobPage:
+        """One page of all jobs of the account, the newest first."""
+        given = {"page": page, "per_page": per_page}
+        parameters = {name: str(value) for name, value in given.items() if value is not None}
+        return IndexingJobPage.from_wire(self._call("GET", JOBS_PATH, parameters=parameters))
+
+    def iterate(self, per_page: int | None = None) -> Iterator[IndexingJob]:
+        """All jobs of the account, following the links from page to page.
+
+        Raises ``DecodeError`` where a link leads back to a page that was read already.
+        """
+        page = self.list(per_page=per_page)
+        read = {1}
+        yield from page.jobs
+        while page.next is not None:
+            if page.next in read:
+                raise DecodeError(
+                    "$.links.pages.next", f"page {page.next} was read already: the links lead in a circle"
+                )
+            read.add(page.next)
+            page = self.list(page.next, per_page)
+            yield from page.jobs
+
+    def list_for_knowledge_base(self, uuid: str) -> IndexingJobPage:
+        """The latest 15 jobs of a knowledge base."""
+        return IndexingJobPage.from_wire(self._call("GET", f"{KNOWLEDGE_BASES_PATH}/{_segment(uuid)}/indexing_jobs"))
+
+    def create(self, knowledge_base_uuid: str, data_source_uuids: Sequence[str] = ()) -> IndexingJob:
+        """Start a job; no data sources named means all of them.
+
+        The live service's answer is sparse (PENDING, without data sources). It refuses a second job of the same
+        knowledge base; that this is a ``ConflictError`` is a guess.
+        """
+        _segment(knowledge_base_uuid)
+        body: dict[str, Any] = {"knowledge_base_uuid": knowledge_base_uuid}
+        if data_source_uuids:
+            body["data_source_uuids"] = [*data_source_uuids]
+        return _job(self._call("POST", JOBS_PATH, body))
+
+    def cancel(self, uuid: str) -> IndexingJob:
+        """Ask for the job's end; the answer is the job as it then stands."""
+        return _job(self._call("PUT", f"{JOBS_PATH}/{_segment(uuid)}/cancel", {"uuid": uuid}))
+
+    def data_sources(self, uuid: str) -> tuple[IndexedDataSource, ...]:
+        """The job's data sources."""
+        body = read_object(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/data_sources"), "$")
+        path = "$.indexed_data_sources"
+        items = enumerate(read_list(body.get("indexed_data_sources") or [], path))
+        return tuple(IndexedDataSource.from_wire(item, f"{path}[{at}]") for at, item in items)
+
+    def details_signed_url(self, uuid: str) -> str:
+        """Where the job's report can be fetched. The URL is a secret: whoever has it can read the report."""
+        body = read_object(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/details_signed_url"), "$")
+        url = body.get("signed_url")
+        if not isinstance(url, str) or not url:
+            raise DecodeError("$.signed_url", "a URL was expected")
+        return url
+
+    def wait(
+        self,
+        uuid: str,
+        *,
+        timeout: float = 3600.0,
+        poll_interval: float = 5.0,
+        on_poll: Callable[[IndexingJob], object] | None = None,
+    ) -> IndexingJob:
+        """Poll until the job has ended and return it, whatever its outcome. Both times are in seconds.
+
+        A job whose phase and status are missing or unknown is polled until ``timeout``. Raises ``WaitTimeoutError``
+        (with the last job and all polls) then, and ``DecodeError`` at once where the answer holds no job.
+        """
+        deadline = self._clock.monotonic() + _positive("timeout", timeout, or_zero=True)
+        _positive("poll_interval", poll_interval)
+        polls: list[IndexingJob] = []
+        while True:
+            job = self.get(uuid)
+            polls.append(job)
+            if on_poll is not None:
+                on_poll(job)
+            if job.is_terminal:
+                return job
+            remaining = deadline - self._clock.monotonic()
+            if remaining <= 0:
+                raise WaitTimeoutError(
+                    f"the job {uuid} did not end in {timeout:g} s: after {len(polls)} polls its status is "
+                    f"{job.status.name}, its phase {job.phase.name}",
+                    job=job,
+                    polls=tuple(polls),
+                    timeout=timeout,
+                )
+            self._clock.sleep(min(poll_interval, remaining))
+
+    def _call(self, method: str, path: str, body: object = None, parameters: Mapping[str, str] | None = None) -> object:
+        """One call, tried again where that may help. Returns the parsed JSON."""
+        for attempt in range(self.retries + 1):
+            last = attempt == self.retries
+            try:
+                response = self._send(method, path, body, parameters)
+            except TransportError:
+                # Only a GET is known to have done nothing when its answer is lost.
+                if last or method != "GET":
+                    raise
+                delay: float | None = None
+            else:
+                if 200 <= response.status_code < 300:
+                    return parse_json(response.content, response.headers.get("content-type", ""))
+                error = _api_error(response, f"{method} {path}", self._clock.time())
+                delay = getattr(error, "retry_after", None)
+                hopeless = response.status_code != 429 and response.status_code < 500
+                if last or hopeless or (delay or 0.0) > LONGEST_RETRY_AFTER:
+                    raise error
+            self._clock.sleep(delay if delay is not None else min(0.5 * 2**attempt, _LONGEST_BACKOFF))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _send(self, method: str, path: str, body: object, parameters: Mapping[str, str] | None) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                self.base_url + path,
+                params=parameters,
+                json=body,
+                auth=self._auth,
+                headers={"Accept": "application/json"},
+                timeout=self.timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            reason = f"{type(error).__name__}"
+        # Raised outside the handler: the chained tracebacks' frames hold the headers, token and all.
+        raise TransportError(f"{method} {path} got no answer: {reason}", method=method, path=path, reason=reason)
+
+
+def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
+    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
+        raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return value
+
+
+def _segment(uuid: str) -> str:
+    """An identifier as one segment of a path, whatever is in it."""
+    # "." and ".." can't be quoted: every HTTP library resolves them, quoted or not, to another path.
+    if not isinstance(uuid, str) or uuid.strip() in ("", ".", ".."):
+        raise ValueError(f"a uuid is needed, not {uuid!r}")
+    return quote(uuid, safe="")
+
+
+def _job(body: object) -> IndexingJob:
+    job = read_object(body, "$").get("job")
+    if job is None:
+        raise DecodeError("$.job", "the answer holds no job")
+    return IndexingJob.from_wire(job, "$.job")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def parse_json(body: bytes, content_type: str = "") -> object:
+    """The JSON of a body. Raises ``DecodeError`` (which quotes nothing of the body, as it may hold a secret)."""
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        kind = "an empty body" if not body.strip() else f"{len(body)} bytes"
+        at = f", broken at byte {error.pos}" if isinstance(error, json.JSONDecodeError) and body.strip() else ""
+        sort = f" of {content_type.split(';')[0][:40]}" if content_type else ""
+    raise DecodeError("$", f"JSON was expected, not {kind}{sort}{at}")
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """The seconds that a ``retry-after`` header asks for, given as seconds or as a date; ``None`` for neither."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _api_error(response: requests.Response, call: str, now: float) -> ApiError:
+    try:
+        parsed = parse_json(response.content)
+    except DecodeError:
+        parsed = None
+    body = parsed if isinstance(parsed, dict) else {}
+    fields = {name: str(body.get(name) or "")[:500] for name in ("id", "message", "request_id")}
+    fields["request_id"] = fields["request_id"] or response.headers.get("x-request-id", "")
+    kind = _ERRORS.get(response.status_code, ServerError if response.status_code >= 500 else ApiError)
+    error = kind(response.status_code, **fields, call=call)
+    if isinstance(error, RateLimitError) or response.status_code == 503:
+        error.__dict__["retry_after"] = retry_after_seconds(response.headers.get("retry-after"), now)
+    return error

@@ -1,0 +1,126 @@
+"""What passes between the rooms: a request, its response, the two as an exchange, and the journal that keeps them."""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from typing import Literal, NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+Headers = tuple[tuple[str, str], ...]
+
+# The only query parameters of the API; any other may be a signature.
+_PLAIN_PARAMETERS = frozenset(("page", "per_page"))
+
+
+def _header(headers: Headers, name: str) -> str:
+    name = name.lower()
+    return next((value for key, value in headers if key.lower() == name), "")
+
+
+def shown_url(url: str) -> str:
+    """A URL that can be shown: without user, password, fragment or the values of unknown query parameters."""
+    parts = urlsplit(url)
+    query = "&".join(
+        f"{name}={value if name in _PLAIN_PARAMETERS else '...'}"
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    )
+    authority = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    return f"{parts.scheme}{':' if parts.scheme else ''}{authority}{parts.path}{'?' if query else ''}{query}"
+
+
+class Request(NamedTuple):
+    """A request as a client sent it. ``url`` is absolute; ``body`` is what went over the wire."""
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """The first value of a header, whatever its case, or ``""``."""
+        return _header(self.headers, name)
+
+    def __repr__(self) -> str:
+        # Headers and body may hold a token, the query a signature.
+        return f"<Request {self.method} {shown_url(self.url)}>"
+
+
+class Response(NamedTuple):
+    """An answer as a service would send it.
+
+    ``delay`` is the seconds (of the test's clock) that it takes; ``cut_after`` the bytes of the body after which the
+    connection is reset, or ``None`` for a whole answer.
+    """
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    reason: str = ""
+    delay: float = 0.0
+    cut_after: int | None = None
+
+    def header(self, name: str) -> str:
+        """The first value of a header, whatever its case, or ``""``."""
+        return _header(self.headers, name)
+
+    @property
+    def phrase(self) -> str:
+        """The reason phrase, the standard one where none was given."""
+        try:
+            return self.reason or HTTPStatus(self.status).phrase
+        except ValueError:
+            return ""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {len(self.body)} bytes>"
+
+
+class TransportFault(Exception):
+    """A source's way to say that no answer comes. Each way in turns it into its own client's exception."""
+
+    def __init__(self, kind: Literal["refused", "reset", "timeout"]) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class Source(Protocol):
+    """Whatever answers requests: a recording or the simulator."""
+
+    def handle(self, request: Request) -> Response:
+        """The answer. Raises ``TransportFault`` for none, and an ``IndexJobError`` where it can't answer."""
+        ...
+
+
+class Exchange(NamedTuple):
+    """A request with what came of it: a response, or the error that took its place. ``at`` is in seconds."""
+
+    request: Request
+    response: Response | None
+    error: Exception | None = None
+    at: float = 0.0
+
+
+class Journal:
+    """Every exchange of one test, in order, and the misses: requests that nothing could answer.
+
+    A miss left in ``misses`` fails the test at its end. A test that provokes one on purpose clears the list.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.misses: list[Exception] = []
+        self._lock = threading.Lock()
+
+    def add(self, exchange: Exchange) -> None:
+        """Keep an exchange. Safe from any thread."""
+        with self._lock:
+            self.exchanges.append(exchange)
+
+    def add_miss(self, error: Exception) -> None:
+        """Keep a miss. Safe from any thread."""
+        with self._lock:
+            self.misses.append(error)
+
+    def __len__(self) -> int:
+        return len(self.exchanges)

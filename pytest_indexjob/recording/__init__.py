@@ -1,0 +1,1 @@
+"""Recorded answers: finding cassettes, reading them, answering from them."""

@@ -1,0 +1,1 @@
+"""Computed answers: scenarios, the simulator, faults, virtual time, the loopback server."""

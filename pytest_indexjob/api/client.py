@@ -36,7 +36,7 @@ from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"
+TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
 API_URL = "https://api.digitalocean.com"
 JOBS_PATH = "/v2/gen-ai/indexing_jobs"
 KNOWLEDGE_BASES_PATH = "/v2/gen-ai/knowledge_bases"

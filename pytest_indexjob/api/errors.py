@@ -117,7 +117,7 @@ class _FieldError(IndexJobError):
 
 
 class TransportError(_FieldError):
-    """No answer came: refused, reset, timed out, or cut short. ``method``, ``path`` and ``reason`` say where and why."""
+    """No answer came: refused, reset, timed out, or cut short. ``method``, ``path``, ``reason`` say where and why."""
 
     method: str
     path: str
@@ -125,7 +125,7 @@ class TransportError(_FieldError):
 
 
 class DecodeError(_FieldError):
-    """The answer is not by the contract. ``path`` is the JSON path (``$.job.data_source_jobs[0].failed_item_count``)."""
+    """The answer is not by the contract. ``path`` is the JSON path: ``$.job.data_source_jobs[0].status``."""
 
     path: str
 

@@ -1,0 +1,85 @@
+"""The offline guard: in a test that uses the plugin, no connection leads off this machine unasked."""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from pytest_indexjob.api.errors import NetworkBlockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pytest_indexjob.exchange import Journal
+
+
+class Guard:
+    """Stops every connection and name look-up but those to this machine and to the allowed hosts."""
+
+    def __init__(self, journal: Journal, test: str, allowed_hosts: Iterable[str]) -> None:
+        self._journal = journal
+        self._test = test
+        self._allowed = [host.lower() for host in allowed_hosts]
+        self._addresses: set[str] = set()
+
+    def patches(self) -> Iterator[Any]:
+        """What has to be put in place, and taken away again, for the guard to stand."""
+        for name in ("connect", "connect_ex"):
+            yield mock.patch.object(socket.socket, name, self._checked_call(getattr(socket.socket, name), 0))
+        yield mock.patch.object(socket.socket, "sendto", self._checked_call(socket.socket.sendto, -1))
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            yield mock.patch.object(socket, name, self._checked_look_up(getattr(socket, name)))
+
+    def _checked_call(self, real: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def call(sock: socket.socket, *args: Any) -> Any:
+            address = args[place]
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+                self.check(address[0], address[1])
+            return real(sock, *args)
+
+        return call
+
+    def _checked_look_up(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+            self.check(host, args[0] if args else kwargs.get("port"))
+            found = real(host, *args, **kwargs)
+            if isinstance(found, list) and self._is_named(host):
+                self._addresses.update(str(entry[4][0]) for entry in found)
+            return found
+
+        return look_up
+
+    def check(self, host: Any, port: Any) -> None:
+        """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds."""
+        if host is None or _is_loopback(host) or self._is_named(host) or host in self._addresses:
+            return
+        shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+        error = NetworkBlockedError(
+            f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}: nothing reaches the "
+            "network in a test that uses pytest-indexjob. Answer the call from a recording "
+            "(@pytest.mark.indexjob_cassette), run with --indexjob-live to reach the real service, or name the host "
+            f"in the ini key indexjob_allowed_hosts (`indexjob_allowed_hosts = {shown}`)",
+            host=shown,
+            port=port if isinstance(port, int) else None,
+            test=self._test,
+        )
+        self._journal.add_miss(error)
+        raise error
+
+    def _is_named(self, host: Any) -> bool:
+        name = (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower().rstrip(".")
+        return any(fnmatch.fnmatchcase(name, allowed) for allowed in self._allowed)
+
+
+def _is_loopback(host: Any) -> bool:
+    name = (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower()
+    if name in ("", "localhost") or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

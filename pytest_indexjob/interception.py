@@ -1,0 +1,492 @@
+"""A source in front of every HTTP client of this process, and the offline guard.
+
+Three places are enough, since every client that the plugin answers goes through one of them: the connections of
+``http.client`` and urllib3 (hence urllib, requests, pydo, boto), the transports of httpx (hence gradient), and the
+sessions of aiohttp. Where a client asks for a host that is ours, a source answers; all else goes on as it would have.
+``connect`` is replaced as a method of the real connection classes: pools and connections made before or after are
+answered alike, and no thread ever meets a moment in which nothing is patched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
+from urllib.parse import urlsplit
+
+from pytest_indexjob.api.client import API_URL
+from pytest_indexjob.api.errors import IndexJobError, NetworkBlockedError
+from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault
+from pytest_indexjob.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import requests
+
+    from pytest_indexjob.exchange import Journal
+    from pytest_indexjob.recording.cassette import Playback
+    from pytest_indexjob.simulation.clock import VirtualClock
+
+_API_HOST = urlsplit(API_URL).hostname
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Interception:
+    """Stands between the clients of this process and one source, from ``start`` to ``stop``.
+
+    ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange goes to ``journal``,
+    and so does every miss: a request that the source could not answer, a connection that the guard stopped.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: VirtualClock,
+        *,
+        test: str = "",
+        base_url: str = API_URL,
+        allowed_hosts: Iterable[str] = (),
+    ) -> None:
+        self.journal = journal
+        self.clock = clock
+        self.source: Source | None = None
+        self._strict_playback: Playback | None = None
+        self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
+        self._test = test
+        self.guard = Guard(journal, test, allowed_hosts)
+        self._patches = contextlib.ExitStack()
+        self.active = False
+
+    def start(self) -> Self:
+        """Put it in place."""
+        # vcrpy keeps whatever it finds at its first import as the originals, so it is to find the real ones.
+        import vcr.patch  # noqa: F401
+
+        with contextlib.ExitStack() as patches:
+            for patch in (*_connection_patches(self), *_httpx_patches(self), *_aiohttp_patches(self)):
+                patches.enter_context(patch)
+            for patch in self.guard.patches():
+                patches.enter_context(patch)
+            self._patches = patches.pop_all()
+        self.active = True
+        return self
+
+    def stop(self) -> None:
+        """Take it away: everything is as it was before ``start``."""
+        self.active = False
+        self._patches.close()
+
+    def play(self, playback: Playback, *, strict: bool) -> None:
+        """Let recordings answer; ``strict`` also complains of answers that were left unplayed."""
+        self.source = playback
+        self.hosts |= playback.hosts
+        self._strict_playback = playback if strict else None
+
+    def complaint(self, *, passed: bool = False) -> str:
+        """What the test is to fail with, each thing once, or ``""``. Unplayed answers count if it ``passed`` so far."""
+        # One mistake in a polling loop makes many misses that say the same.
+        complaints = [*dict.fromkeys(str(error) for error in self.journal.misses)]
+        if complaints:
+            complaints.insert(0, "not every request of this test could be answered:")
+        self.journal.misses.clear()
+        unplayed = self._strict_playback.unplayed if passed and self._strict_playback else []
+        if unplayed:
+            requests = "".join(f"\n    {request!r}" for request in unplayed)
+            complaints.append(f"recorded answers were left unplayed, and the mark says strict:{requests}")
+        return "\n\n".join(complaints)
+
+    def claims(self, host: str | None, port: int | None, scheme: str) -> bool:
+        """Whether requests to a host are the source's to answer."""
+        if host is None or scheme not in _DEFAULT_PORTS:
+            return False
+        host = host.lower()
+        return host == _API_HOST or _netloc(host, port, scheme) in self.hosts
+
+    def answer(self, request: Request, timeout: float | None = None) -> Response:
+        """The source's answer. Raises ``TransportFault`` for none; keeps what it could not answer as a miss."""
+        at = self.clock.elapsed
+        try:
+            response = self._answer(request)
+            self._wait(response.delay, timeout)
+        except (IndexJobError, TransportFault) as error:
+            self.journal.add(Exchange(request, None, error, at))
+            if isinstance(error, IndexJobError):
+                self.journal.add_miss(error)
+            raise
+        self.journal.add(Exchange(request, response, None, at))
+        return response
+
+    def _answer(self, request: Request) -> Response:
+        if self.source is None:
+            raise NetworkBlockedError(
+                f"{request!r} has nothing to answer it. Mark the test with "
+                "@pytest.mark.indexjob_cassette(NAME) to answer it from a recording",
+                host=urlsplit(request.url).hostname or "",
+                port=None,
+                test=self._test,
+            )
+        return self.source.handle(request)
+
+    def _wait(self, delay: float, timeout: float | None) -> None:
+        if delay and timeout is not None and delay > timeout:
+            self.clock.sleep(timeout)
+            raise TransportFault("timeout")
+        if delay:
+            self.clock.sleep(delay)
+
+    def session(self) -> requests.Session:
+        """A requests session that is answered directly, with no connection below it."""
+        import requests
+
+        session = requests.Session()
+        # Proxies and netrc of the machine have no say here, and looking them up is half of a call's cost.
+        session.trust_env = False
+        adapter = _adapter_class()(self)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        return session
+
+
+def _netloc(host: str, port: int | None, scheme: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port in (None, _DEFAULT_PORTS[scheme]) else f"{shown}:{port}"
+
+
+# The plugin's own client: an adapter of requests.
+
+
+def _adapter_class() -> type[Any]:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPHeaderDict, HTTPResponse
+
+    class SourceAdapter(HTTPAdapter):
+        def __init__(self, interception: Interception) -> None:
+            super().__init__()
+            self._interception = interception
+
+        def send(self, request: requests.PreparedRequest, timeout: Any = None, **_: Any) -> requests.Response:  # type: ignore[override]  # the rest concerns connections
+            body = request.body or b""
+            asked = Request(
+                request.method or "GET",
+                request.url or "",
+                tuple(request.headers.items()),
+                body.encode() if isinstance(body, str) else bytes(body),
+            )
+            try:
+                answer = self._interception.answer(asked, timeout)
+            except TransportFault as fault:
+                kind = requests.ReadTimeout if fault.kind == "timeout" else requests.ConnectionError
+                raise kind(f"{fault.kind}: {asked!r}", request=request) from None
+            raw = HTTPResponse(
+                body=_stream(answer.body, answer.cut_after),
+                headers=HTTPHeaderDict(_framed(answer, asked.method)),
+                status=answer.status,
+                reason=answer.phrase,
+                version=11,
+                preload_content=False,
+                enforce_content_length=True,
+                request_method=asked.method,
+            )
+            return self.build_response(request, raw)
+
+    return SourceAdapter
+
+
+# http.client and urllib3: connections with a socket that answers.
+
+
+def _connection_patches(interception: Interception) -> Iterator[Any]:
+    import urllib3.connection
+
+    for module in (http.client, urllib3.connection):
+        for name in ("HTTPSConnection", "HTTPConnection"):
+            connection_class = getattr(module, name)
+            connect = _connect(interception, connection_class.connect)
+            yield mock.patch.object(connection_class, "connect", connect)
+    start = _put_request(interception, http.client.HTTPConnection.putrequest)
+    yield mock.patch.object(http.client.HTTPConnection, "putrequest", start)
+
+
+def _destination(connection: Any) -> tuple[str, int, str]:
+    scheme = "https" if connection.default_port == _DEFAULT_PORTS["https"] else "http"
+    if connection._tunnel_host:  # what a proxy is asked to connect to
+        return connection._tunnel_host, connection._tunnel_port or connection.default_port, scheme
+    return connection.host, connection.port, scheme
+
+
+def _connect(interception: Interception, real: Callable[..., None]) -> Callable[..., None]:
+    def connect(self: Any) -> None:
+        host, port, scheme = _destination(self)
+        if interception.claims(host, port, scheme):
+            self.sock = _AnsweringSocket(interception, self, f"{scheme}://{_netloc(host, port, scheme)}")
+            self.is_verified = True
+        else:
+            if self._tunnel_host:  # a proxy on this machine would lead out of it
+                interception.guard.check(host, port)
+            real(self)
+
+    return connect
+
+
+def _put_request(interception: Interception, real: Callable[..., None]) -> Callable[..., None]:
+    def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        # A connection kept alive since before the test leads to the real service.
+        kept = self.sock is not None and not isinstance(self.sock, _AnsweringSocket)
+        if kept and interception.claims(*_destination(self)):
+            self.close()
+        real(self, method, url, *args, **kwargs)
+
+    return putrequest
+
+
+class _LastResponse(http.client.HTTPResponse):
+    """A response after which the connection closes, so that no pool keeps a socket that is none."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.will_close = True
+
+
+class _AnsweringSocket:
+    """Stands where a connection's socket would: takes the bytes of a request, gives the bytes of its answer."""
+
+    def __init__(self, interception: Interception, connection: Any, base: str) -> None:
+        self._interception = interception
+        self._connection = connection
+        self._base = base
+        self._sent = bytearray()
+        self._timeout: float | None = connection.timeout if isinstance(connection.timeout, int | float) else None
+        connection.response_class = _LastResponse
+
+    def sendall(self, data: Any, _flags: int = 0) -> None:
+        self._sent += data
+
+    def makefile(self, *_: Any, **__: Any) -> Any:
+        if not self._interception.active:
+            raise ConnectionResetError("the test that this connection belonged to has ended")
+        request = _parsed(bytes(self._sent), self._base)
+        try:
+            response = self._interception.answer(request, self._timeout)
+        except TransportFault as fault:
+            raise _os_error(fault) from None
+        return _stream(_wire(response, request.method), _cut(response, request.method))
+
+    def settimeout(self, timeout: float | None) -> None:
+        self._timeout = timeout
+
+    def setsockopt(self, *_: Any) -> None:
+        pass
+
+    def shutdown(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        self._connection.__dict__.pop("response_class", None)
+
+
+def _os_error(fault: TransportFault) -> OSError:
+    if fault.kind == "timeout":
+        return TimeoutError("timed out")
+    if fault.kind == "refused":
+        return ConnectionRefusedError("connection refused")
+    # What http.client itself says where the other side hangs up.
+    return http.client.RemoteDisconnected("Remote end closed connection without response")
+
+
+def _parsed(sent: bytes, base: str) -> Request:
+    head, _, body = sent.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, _, rest = first.partition(" ")
+    target = rest.rpartition(" ")[0]
+    headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    request = Request(method, target if target.startswith("http") else base + target, headers, body)
+    if request.header("transfer-encoding").lower() == "chunked":
+        request = request._replace(body=_dechunked(body))
+    return request
+
+
+def _dechunked(body: bytes) -> bytes:
+    whole = bytearray()
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size.split(b";")[0], 16)
+        whole += body[:length]
+        body = body[length + 2 :]
+    return bytes(whole)
+
+
+def _has_body(response: Response, method: str) -> bool:
+    return method != "HEAD" and response.status not in (204, 304) and response.status >= 200
+
+
+def _framed(response: Response, method: str) -> list[tuple[str, str]]:
+    """The headers, with the length of the body that is there: a recording is no longer chunked."""
+    framing = ("transfer-encoding", "content-length", "connection") if _has_body(response, method) else ("connection",)
+    headers = [(name, value) for name, value in response.headers if name.lower() not in framing]
+    if _has_body(response, method):
+        headers.append(("Content-Length", str(len(response.body))))
+    return headers
+
+
+def _head(response: Response, method: str) -> bytes:
+    lines = [f"HTTP/1.1 {response.status} {response.phrase}"]
+    lines += [f"{name}: {value}" for name, value in _framed(response, method)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def _wire(response: Response, method: str) -> bytes:
+    return _head(response, method) + (response.body if _has_body(response, method) else b"")
+
+
+def _cut(response: Response, method: str) -> int | None:
+    return None if response.cut_after is None else len(_head(response, method)) + response.cut_after
+
+
+class _CutStream(io.RawIOBase):
+    """Bytes that end in a reset connection."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._content.readinto(buffer)
+        if not count:
+            raise ConnectionResetError("Connection reset by peer")
+        return count
+
+
+def _stream(content: bytes, cut_after: int | None) -> Any:
+    return io.BytesIO(content) if cut_after is None else io.BufferedReader(_CutStream(content[:cut_after]))
+
+
+# httpx: its two transports.
+
+
+def _httpx_patches(interception: Interception) -> Iterator[Any]:
+    try:
+        import httpx
+    except ImportError:
+        return
+    handle, handle_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+
+    def claims(request: Any) -> bool:
+        return interception.claims(request.url.host, request.url.port, request.url.scheme)
+
+    def handle_request(self: Any, request: Any) -> Any:
+        return _httpx_answer(interception, request, request.read()) if claims(request) else handle(self, request)
+
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        if not claims(request):
+            return await handle_async(self, request)
+        return _httpx_answer(interception, request, await request.aread())
+
+    yield mock.patch.object(httpx.HTTPTransport, "handle_request", handle_request)
+    yield mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+
+
+def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
+    import httpx
+
+    asked = Request(request.method, str(request.url), tuple(request.headers.multi_items()), body)
+    try:
+        answer = interception.answer(asked, request.extensions.get("timeout", {}).get("read"))
+    except TransportFault as fault:
+        kind = {"timeout": httpx.ReadTimeout, "refused": httpx.ConnectError, "reset": httpx.ReadError}[fault.kind]
+        raise kind(f"{fault.kind}: {asked!r}", request=request) from None
+    stream = httpx.ByteStream(answer.body) if answer.cut_after is None else _httpx_cut_stream(answer)
+    extensions = {"http_version": b"HTTP/1.1", "reason_phrase": answer.phrase.encode("ascii", "replace")}
+    return httpx.Response(answer.status, headers=_framed(answer, asked.method), stream=stream, extensions=extensions)
+
+
+def _httpx_cut_stream(answer: Response) -> Any:
+    import httpx
+
+    class CutStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield answer.body[: answer.cut_after]
+            raise httpx.ReadError("Connection reset by peer")
+
+        async def __aiter__(self) -> Any:
+            for part in self:
+                yield part
+
+    return CutStream()
+
+
+# aiohttp: vcrpy's stub of its session, which asks a cassette.
+
+
+def _aiohttp_patches(interception: Interception) -> Iterator[Any]:
+    try:
+        from aiohttp import ClientSession
+        from vcr.stubs.aiohttp_stubs import vcr_request
+    except ImportError:
+        return
+    real = ClientSession._request
+
+    async def request(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
+        target = self._build_url(url)
+        if not interception.claims(target.host, target.port, target.scheme):
+            return await real(self, method, url, **kwargs)
+        cassette = _source_cassette(interception, _aiohttp_timeout(self, kwargs.get("timeout")))
+        return await vcr_request(cassette, real)(self, method, target, **kwargs)
+
+    yield mock.patch.object(ClientSession, "_request", request)
+
+
+def _aiohttp_timeout(session: Any, given: Any) -> float | None:
+    timeout = given if hasattr(given, "total") else session.timeout
+    if isinstance(given, int | float):
+        return given
+    return min((value for value in (timeout.sock_read, timeout.total) if value), default=None)
+
+
+def _source_cassette(interception: Interception, timeout: float | None) -> Any:
+    """A vcrpy cassette whose answers are the source's."""
+    import vcr.cassette
+
+    class SourceCassette(vcr.cassette.Cassette):  # type: ignore[misc]  # vcrpy has no types
+        def can_play_response_for(self, _request: Any) -> bool:
+            return True
+
+        def find_requests_with_most_matches(self, request: Any) -> list[tuple[Any, list[str], list[str]]]:
+            # What vcrpy asks for where a redirect leads.
+            return [(request, [], [])]
+
+        def play_response(self, request: Any) -> dict[str, Any]:
+            asked = Request(request.method, request.uri, tuple(request.headers.items()), _aiohttp_body(request.body))
+            try:
+                answer = interception.answer(asked, timeout)
+            except TransportFault as fault:
+                raise _aiohttp_error(fault, asked) from None
+            headers: dict[str, list[str]] = {}
+            for name, value in _framed(answer, asked.method):
+                headers.setdefault(name, []).append(value)
+            status = {"code": answer.status, "message": answer.phrase}
+            return {"status": status, "headers": headers, "body": {"string": answer.body}}
+
+    return SourceCassette(path="")
+
+
+def _aiohttp_body(body: Any) -> bytes:
+    import json
+
+    # vcrpy's stub hands over aiohttp's `json` argument as it is.
+    return body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
+
+
+def _aiohttp_error(fault: TransportFault, asked: Request) -> Exception:
+    import aiohttp
+
+    if fault.kind == "timeout":
+        return aiohttp.ServerTimeoutError(f"timed out: {asked!r}")
+    if fault.kind == "refused":
+        return aiohttp.ClientConnectionError(f"connection refused: {asked!r}")
+    return aiohttp.ServerDisconnectedError(f"reset: {asked!r}")

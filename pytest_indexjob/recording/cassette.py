@@ -1,0 +1,380 @@
+"""A cassette: reading a vcrpy file, writing one, and answering requests from it."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+import threading
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pytest_indexjob.api.client import API_URL, parse_json
+from pytest_indexjob.api.errors import (
+    CassetteCorruptError,
+    CassetteError,
+    CassetteExhaustedError,
+    CassetteMissError,
+    DecodeError,
+)
+from pytest_indexjob.api.models import IndexingJob
+from pytest_indexjob.exchange import Request, Response, shown_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+# vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without it was cut short.
+FORMAT_VERSION = 1
+
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+
+_CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
+_JOB_PATH = re.compile(r"/v2/gen-ai/indexing_jobs/([^/]+)")
+_KNOWLEDGE_BASE_PATH = re.compile(r"/v2/gen-ai/knowledge_bases/([^/]+)")
+
+
+class Interaction(NamedTuple):
+    """One recorded request with its response."""
+
+    request: Request
+    response: Response
+
+
+class Recording(NamedTuple):
+    """What a cassette's file holds."""
+
+    path: Path
+    interactions: tuple[Interaction, ...]
+    metadata: Mapping[str, Any]
+
+
+def load(path: Path) -> Recording:
+    """The recording in a file, read once per process while the file is unchanged.
+
+    Raises ``CassetteCorruptError``, naming file, line and mend. The file is never changed.
+    """
+    stat = path.stat()
+    return _load(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _load(path: Path, _mtime: int, _size: int, _inode: int) -> Recording:
+    text = _text(path)
+    content = _parse(path, text)
+    if not isinstance(content, dict) or not isinstance(content.get("interactions"), list):
+        raise _corrupt(path, 1, "it is YAML, but no cassette: a cassette is a mapping with a list of `interactions`")
+    interactions = []
+    for at, item in enumerate(content["interactions"]):
+        try:
+            interactions.append(_interaction(item))
+        except _ShapeError as error:
+            line = _line_of_interaction(text, at)
+            raise _corrupt(path, line, f"interaction {at + 1} is not as vcrpy writes it: {error}") from None
+    if content.get("version") != FORMAT_VERSION:
+        raise _corrupt(
+            path, text.count("\n"), f"its last line, `version: {FORMAT_VERSION}`, is missing: it was cut short"
+        )
+    metadata = content.get("metadata")
+    return Recording(path, tuple(interactions), metadata if isinstance(metadata, dict) else {})
+
+
+def _corrupt(path: Path, line: int | None, problem: str) -> CassetteCorruptError:
+    where = f"{path}{f':{line}' if line else ''}"
+    text = f"{where}: this cassette can't be read: {problem}. Restore it from version control, or record it again"
+    return CassetteCorruptError(text, path=path, line=line)
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _corrupt(path, line, f"byte {error.start} is not UTF-8") from None
+    if not text.strip():
+        raise _corrupt(path, 1, "it is empty")
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise _corrupt(path, line, "it holds the markers of an unresolved merge conflict")
+    return text
+
+
+def _parse(path: Path, text: str) -> object:
+    import yaml
+    from vcr.serializers import yamlserializer
+
+    try:
+        return yamlserializer.deserialize(text)
+    except yaml.constructor.ConstructorError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise _corrupt(path, line, "it holds an unsafe YAML tag, which is not loaded") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise _corrupt(path, line, f"it is not YAML ({error.problem}); was it cut short?") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
+
+
+def _line_of_interaction(text: str, at: int) -> int | None:
+    import yaml
+
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    nodes = next(value for key, value in root.value if key.value == "interactions").value
+    return int(nodes[at].start_mark.line) + 1
+
+
+class _ShapeError(Exception):
+    """A part of a cassette is not of vcrpy's shape. Names types only: a hostile file's values may be endless."""
+
+
+def _part(mapping: object, name: str, kinds: type | tuple[type, ...]) -> Any:
+    value = mapping.get(name) if isinstance(mapping, dict) else None
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise _ShapeError(f"`{name}` is {'missing' if value is None else f'of type {type(value).__name__}'}")
+    return value
+
+
+def _interaction(item: object) -> Interaction:
+    request, response = _part(item, "request", dict), _part(item, "response", dict)
+    status = _part(response, "status", dict)
+    code = _part(status, "code", int)
+    if not 100 <= code <= 599:
+        raise _ShapeError("`code` is no HTTP status")
+    return Interaction(
+        Request(
+            _part(request, "method", str).upper(),
+            _part(request, "uri", str),
+            _headers(request),
+            _body(request.get("body")),
+        ),
+        Response(
+            code,
+            _headers(response),
+            _body(_part(_part(response, "body", dict), "string", (str, bytes))),
+            status.get("message") if isinstance(status.get("message"), str) else "",
+        ),
+    )
+
+
+def _headers(message: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    headers = message.get("headers") or {}
+    if not isinstance(headers, dict):
+        raise _ShapeError("`headers` is no mapping")
+    for name, values in headers.items():
+        for value in values if isinstance(values, list | tuple) else (values,):
+            if not isinstance(name, str) or not isinstance(value, str | int):
+                raise _ShapeError("a header is no string")
+            # A line break inside a value would make another header of it.
+            if re.search(r"[\r\n\0]", f"{name}{value}"):
+                raise _ShapeError("a header holds a line break")
+            pairs.append((name, str(value)))
+    return tuple(pairs)
+
+
+def _body(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, io.BytesIO):
+        return value.getvalue()
+    return value if isinstance(value, bytes) else b""
+
+
+def dump(interactions: Iterable[Interaction], metadata: Mapping[str, object] | None = None) -> str:
+    """The text of a cassette in vcrpy's format: the same interactions give the same text on every machine."""
+    import yaml
+
+    content: dict[str, object] = {
+        "interactions": [
+            {
+                "request": {
+                    "body": _written_body(request.body) if request.body else None,
+                    "headers": _written_headers(request.headers),
+                    "method": request.method,
+                    "uri": request.url,
+                },
+                "response": {
+                    "body": {"string": _written_body(response.body)},
+                    "headers": _written_headers(response.headers),
+                    "status": {"code": response.status, "message": response.phrase},
+                },
+            }
+            for request, response in interactions
+        ],
+        "version": FORMAT_VERSION,
+    }
+    if metadata:
+        content["metadata"] = dict(metadata)
+    # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one line.
+    return str(yaml.dump(content, Dumper=yaml.SafeDumper, allow_unicode=True, width=float("inf")))
+
+
+def _written_body(body: bytes) -> str | bytes:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body
+
+
+def _written_headers(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    written: dict[str, list[str]] = {}
+    for name, value in headers:
+        written.setdefault(name, []).append(value)
+    return written
+
+
+@lru_cache(maxsize=1024)
+def job_of(body: bytes) -> IndexingJob | None:
+    """The job in an answer's body, or ``None`` where there is none that can be read."""
+    try:
+        parsed = parse_json(body)
+        job = parsed.get("job") if isinstance(parsed, dict) else None
+        return None if job is None else IndexingJob.from_wire(job)
+    except DecodeError:
+        return None
+
+
+def key_of(request: Request, bases: Sequence[str]) -> Key:
+    """What a request is matched on: method, path and query (sorted), and the host where it is not the API's.
+
+    vcrpy's default is the same but for the host: a recording of the API answers for every base URL of it.
+    """
+    url = request.url
+    base = next((base for base in bases if url.startswith(base) and url[len(base) : len(base) + 1] in "/?"), None)
+    target, _, query = (url if base is None else url[len(base) :]).partition("?")
+    return request.method, target, tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else ()
+
+
+class Playback:
+    """Answers requests from recordings: those of one request in order, the last again only if its job has ended.
+
+    The cost of an answer does not grow with the recording's length. Safe from any thread.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], *, base_url: str = API_URL, record_command: str = "") -> None:
+        self.recordings = tuple(recordings)
+        self.interactions = tuple(item for recording in recordings for item in recording.interactions)
+        self.bases = tuple(dict.fromkeys((API_URL, base_url.rstrip("/"))))
+        self._record_command = record_command
+        self._by_key: dict[Key, list[int]] = {}
+        for at, item in enumerate(self.interactions):
+            self._by_key.setdefault(key_of(item.request, self.bases), []).append(at)
+        self._next: Counter[Key] = Counter()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Playback of {self._names}: {self.played} of {len(self.interactions)} answers played>"
+
+    @property
+    def _names(self) -> str:
+        return " and ".join(recording.path.stem for recording in self.recordings)
+
+    @property
+    def played(self) -> int:
+        """How many recorded answers were played (a repeated last one counts once)."""
+        return self._next.total()
+
+    @property
+    def unplayed(self) -> list[Request]:
+        """The recorded requests whose answers were not played, in the order of the recording."""
+        rest = [at for key, places in self._by_key.items() for at in places[self._next[key] :]]
+        return [self.interactions[at].request for at in sorted(rest)]
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts (with port, where it is not the scheme's) that the recordings hold answers of."""
+        return frozenset(urlsplit(item.request.url).netloc.rpartition("@")[2] for item in self.interactions)
+
+    @property
+    def job_uuid(self) -> str:
+        """The uuid of the first job that the recording asks for or tells of. Raises ``CassetteError`` if none."""
+        for request, response in self.interactions:
+            match = _JOB_PATH.search(urlsplit(request.url).path)
+            job = job_of(response.body)
+            uuid = unquote(match.group(1)) if match else job.uuid if job else ""
+            if uuid:
+                return uuid
+        raise CassetteError(f"the recording {self._names} tells of no job")
+
+    @property
+    def knowledge_base_uuid(self) -> str:
+        """The uuid of the first knowledge base that the recording tells of. Raises ``CassetteError`` if none."""
+        for request, response in self.interactions:
+            match = _KNOWLEDGE_BASE_PATH.search(urlsplit(request.url).path)
+            job = job_of(response.body)
+            uuid = unquote(match.group(1)) if match else job.knowledge_base_uuid if job else ""
+            if uuid:
+                return uuid
+        raise CassetteError(f"the recording {self._names} tells of no knowledge base")
+
+    def handle(self, request: Request) -> Response:
+        """The recorded answer. Raises ``CassetteMissError`` for none, ``CassetteExhaustedError`` for none left."""
+        key = key_of(request, self.bases)
+        with self._lock:
+            places = self._by_key.get(key)
+            if places is None:
+                raise self._miss(request)
+            at = self._next[key]
+            if at < len(places):
+                self._next[key] += 1
+                return self.interactions[places[at]].response
+        last = self.interactions[places[-1]]
+        job = job_of(last.response.body)
+        if job is None or not job.is_terminal:
+            raise self._exhausted(request, last, job, len(places))
+        return last.response
+
+    def _exhausted(
+        self, request: Request, last: Interaction, job: IndexingJob | None, played: int
+    ) -> CassetteExhaustedError:
+        end = job.status.name if job and job.status.name != "UNKNOWN" else f"HTTP {last.response.status}"
+        text = f"{_shown(request)} has no recorded answer left: this recording ends at {end} after {played} polls"
+        return CassetteExhaustedError(self._explained(text), request=request, nearest=last.request, played=played)
+
+    def _miss(self, request: Request) -> CassetteMissError:
+        nearest = self._nearest(request)
+        text = f"no recorded answer fits the request\n    {_shown(request)}"
+        if nearest is not None:
+            text += f"\nThe nearest recorded one is\n    {_shown(nearest)}\n{self._difference(request, nearest)}"
+        return CassetteMissError(self._explained(text), request=request, nearest=nearest)
+
+    def _explained(self, text: str) -> str:
+        files = ", ".join(str(recording.path) for recording in self.recordings)
+        played = [f"\n    {times} x {key[0]} {shown_url(_url(key))}" for key, times in self._next.items()]
+        text += f"\nPlayed so far: {self.played} of {len(self.interactions)} answers of {files}{''.join(played)}"
+        return text + (f"\nTo record it: {self._record_command}" if self._record_command else "")
+
+    def _nearest(self, request: Request) -> Request | None:
+        wanted = _url(key_of(request, self.bases))
+        known = {_url(key): places[0] for key, places in self._by_key.items()}
+        same_method = {url: at for url, at in known.items() if self.interactions[at].request.method == request.method}
+        for candidates in (same_method, known):
+            near = difflib.get_close_matches(wanted[:500], candidates, n=1, cutoff=0.0)
+            if near:
+                return self.interactions[candidates[near[0]]].request
+        return None
+
+    def _difference(self, request: Request, nearest: Request) -> str:
+        asked, there = key_of(request, self.bases), key_of(nearest, self.bases)
+        parts = (
+            ("method", asked[0], there[0]),
+            ("path", shown_url(asked[1]), shown_url(there[1])),
+            ("query", _query_shown(asked), _query_shown(there)),
+        )
+        return "\n".join(f"    {name}: asked {mine}, recorded {its}" for name, mine, its in parts if mine != its)
+
+
+def _url(key: Key) -> str:
+    return key[1] + ("?" if key[2] else "") + "&".join(f"{name}={value}" for name, value in key[2])
+
+
+def _shown(request: Request) -> str:
+    return f"{request.method} {shown_url(request.url)}"
+
+
+def _query_shown(key: Key) -> str:
+    return shown_url(_url(("", "", key[2]))).removeprefix("?") or "none"

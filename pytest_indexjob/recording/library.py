@@ -1,0 +1,90 @@
+"""Finding cassettes: the project's own first, then the shipped ones."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_indexjob.api.client import API_URL
+from pytest_indexjob.api.errors import CassetteNotFoundError
+from pytest_indexjob.recording.cassette import Playback, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME = re.compile(r"\w[\w.\- \[\]]*(?:/\w[\w.\- \[\]]*)*", re.ASCII)
+# Well under the 255 bytes that file systems allow, with room for the suffix of a temporary file.
+_LONGEST_NAME = 120
+
+
+def shipped_folder() -> Path:
+    """The folder of the shipped cassettes: in the package of a wheel, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "cassettes"
+    return inside if inside.is_dir() else package.parent / "cassettes"
+
+
+def shipped_names() -> list[str]:
+    """The names of the shipped cassettes, sorted."""
+    return sorted(path.stem for path in shipped_folder().glob("*.yaml"))
+
+
+def locate(name: str, folder: Path) -> Path:
+    """Where the project's own cassette of that name is, or would be, in ``folder``.
+
+    Raises ``CassetteNotFoundError`` for a name that is none or that reaches out of the folder.
+    """
+    path = folder / f"{name}.yaml"
+    if not _NAME.fullmatch(name) or not path.resolve().is_relative_to(folder.resolve()):
+        raise CassetteNotFoundError(
+            f"{name!r} can't be a cassette's name: letters, digits, '-', '_' and '.' in words joined by '/', "
+            f"none of which leads out of {folder}",
+            name=name,
+            near=(),
+        )
+    return path
+
+
+def find(name: str, folder: Path) -> Path:
+    """The file of the cassette of that name: in ``folder``, else a shipped one.
+
+    Raises ``CassetteNotFoundError``, with the names most like it, where there is none.
+    """
+    own = locate(name, folder)
+    candidates = (own, shipped_folder() / f"{name}.yaml")
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is not None:
+        return found
+    there = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
+    near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.4)
+    raise CassetteNotFoundError(
+        f"there is no cassette {name!r}: not at {own}, and no shipped one has that name. "
+        + (f"Did you mean {' or '.join(near)}? " if near else "")
+        + f"Shipped: {', '.join(shipped_names())}",
+        name=name,
+        near=tuple(near),
+        path=own,
+    )
+
+
+def open_cassettes(names: Sequence[str], folder: Path, *, base_url: str = API_URL) -> Playback:
+    """The cassettes of these names, to be played one after the other. Raises a ``CassetteError`` for one that can't."""
+    return Playback([load(find(name, folder)) for name in names], base_url=base_url)
+
+
+def name_for_test(module: str, test: str) -> str:
+    """A test's own cassette name: a file for the test in a folder for its module.
+
+    Names that a file system may confuse or refuse (other characters, capitals, great length) are told apart by a hash.
+    """
+    return f"{_file_name(module)}/{_file_name(test)}"
+
+
+def _file_name(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9_.\-]+", "-", name, flags=re.ASCII | re.IGNORECASE).strip("-.")[:_LONGEST_NAME]
+    if plain == name and name == name.lower():
+        return name
+    return f"{plain or 'test'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -149,6 +149,25 @@ class Interception:
         session.mount("http://", adapter)
         return session
 
+    def live_session(self) -> requests.Session:
+        """A requests session that reaches the real service and keeps its exchanges in the journal."""
+        import requests
+
+        session = requests.Session()
+        session.hooks["response"].append(self._keep)
+        return session
+
+    def _keep(self, response: requests.Response, **_: Any) -> None:
+        request = _prepared(response.request)
+        answer = Response(response.status_code, tuple(response.headers.items()), response.content, response.reason)
+        self.journal.add(Exchange(request, answer, None, self.clock.elapsed))
+
+
+def _prepared(request: requests.PreparedRequest) -> Request:
+    body = request.body or b""
+    content = body.encode() if isinstance(body, str) else bytes(body)
+    return Request(request.method or "GET", request.url or "", tuple(request.headers.items()), content)
+
 
 def _netloc(host: str, port: int | None, scheme: str) -> str:
     shown = f"[{host}]" if ":" in host else host
@@ -169,13 +188,7 @@ def _adapter_class() -> type[Any]:
             self._interception = interception
 
         def send(self, request: requests.PreparedRequest, timeout: Any = None, **_: Any) -> requests.Response:  # type: ignore[override]  # the rest concerns connections
-            body = request.body or b""
-            asked = Request(
-                request.method or "GET",
-                request.url or "",
-                tuple(request.headers.items()),
-                body.encode() if isinstance(body, str) else bytes(body),
-            )
+            asked = _prepared(request)
             try:
                 answer = self._interception.answer(asked, timeout)
             except TransportFault as fault:

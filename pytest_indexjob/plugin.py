@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -175,21 +175,20 @@ def indexjob_client(
     """A client of the API, answered by the marked cassette, or with ``--indexjob-live`` by the real service."""
     from pytest_indexjob.api.client import IndexingJobClient
 
-    options: dict[str, Any] = {"token": indexjob_settings.token}
-    if not request.config.getoption("--indexjob-live"):
-        if MARKER not in request.fixturenames:
-            pytest.fail(
-                "indexjob_client has nothing to answer it: mark the test with "
-                f"@pytest.mark.{MARKER}(NAME), or run with --indexjob-live",
-                pytrace=False,
-            )
-        options = {
-            "token": indexjob_settings.token or _TEST_TOKEN,
-            "session": _indexjob_interception.session(),
-            "clock": _indexjob_interception.clock,
-        }
-    settings = indexjob_settings
+    settings, live = indexjob_settings, request.config.getoption("--indexjob-live")
+    if not live and MARKER not in request.fixturenames:
+        pytest.fail(
+            "indexjob_client has nothing to answer it: mark the test with "
+            f"@pytest.mark.{MARKER}(NAME), or run with --indexjob-live",
+            pytrace=False,
+        )
+    interception = _indexjob_interception
     with IndexingJobClient(
-        base_url=settings.base_url, timeout=settings.timeout, retries=settings.retries, **options
+        settings.token or (None if live else _TEST_TOKEN),
+        base_url=settings.base_url,
+        timeout=settings.timeout,
+        retries=settings.retries,
+        session=interception.live_session() if live else interception.session(),
+        clock=None if live else interception.clock,
     ) as client:
         yield client

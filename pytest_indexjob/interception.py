@@ -250,7 +250,7 @@ def _put_request(interception: Interception, real: Callable[..., None]) -> Calla
         # A connection kept alive since before the test leads to the real service.
         kept = self.sock is not None and not isinstance(self.sock, _AnsweringSocket)
         if kept and interception.claims(*_destination(self)):
-            self.close()
+            http.client.HTTPConnection.close(self)  # urllib3's own would forget the request that it is about to make
         real(self, method, url, *args, **kwargs)
 
     return putrequest
@@ -449,9 +449,23 @@ def _aiohttp_patches(interception: Interception) -> Iterator[Any]:
         if not interception.claims(target.host, target.port, target.scheme):
             return await real(self, method, url, **kwargs)
         cassette = _source_cassette(interception, _aiohttp_timeout(self, kwargs.get("timeout")))
-        return await vcr_request(cassette, real)(self, method, target, **kwargs)
+        response = await vcr_request(cassette, real)(self, method, target, **kwargs)
+        return _cut_aiohttp(response) if cassette.cut else response
 
     yield mock.patch.object(ClientSession, "_request", request)
+
+
+def _cut_aiohttp(response: Any) -> Any:
+    import aiohttp
+
+    error = aiohttp.ClientPayloadError("Response payload is not completed")
+
+    async def read(*_: Any, **__: Any) -> None:
+        raise error
+
+    response.read = response.text = response.json = read
+    response.content.set_exception(error)
+    return response
 
 
 def _aiohttp_timeout(session: Any, given: Any) -> float | None:
@@ -466,6 +480,8 @@ def _source_cassette(interception: Interception, timeout: float | None) -> Any:
     import vcr.cassette
 
     class SourceCassette(vcr.cassette.Cassette):  # type: ignore[misc]  # vcrpy has no types
+        cut = False
+
         def can_play_response_for(self, _request: Any) -> bool:
             return True
 
@@ -479,6 +495,7 @@ def _source_cassette(interception: Interception, timeout: float | None) -> Any:
                 answer = interception.answer(asked, timeout)
             except TransportFault as fault:
                 raise _aiohttp_error(fault, asked) from None
+            self.cut = answer.cut_after is not None
             headers: dict[str, list[str]] = {}
             for name, value in _framed(answer, asked.method):
                 headers.setdefault(name, []).append(value)

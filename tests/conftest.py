@@ -24,7 +24,7 @@ JOB_URL = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{JOB_UUID}"
 def job_answer(**fields):
     """An answer of the service that holds a job."""
     body = json.dumps({"job": {"uuid": JOB_UUID, **fields}}).encode()
-    return Response(200, (("Content-Type", "application/json"),), body)
+    return Response(200, (("Content-Type", "application/json"),), body, "OK")
 
 
 RUNNING = job_answer(status="INDEX_JOB_STATUS_IN_PROGRESS", phase="BATCH_JOB_PHASE_RUNNING")

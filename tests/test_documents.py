@@ -17,7 +17,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_every_python_block_runs(pytester, block):
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
     pytester.makepyfile(test_block=block if "def test_" in block else f"{block}\n\ndef test_it():\n    pass\n")
     result = pytester.runpytest("-p", "no:cacheprovider")
     assert result.ret == 0

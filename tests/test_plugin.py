@@ -18,7 +18,7 @@ URL = {JOB_URL!r}
 def suite(pytester, monkeypatch):
     """Writes a suite with two cassettes beside it, `done` (running, completed) and `running`, and runs it."""
     monkeypatch.setenv("NO_COLOR", "1")
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
     folder = pytester.mkdir("cassettes")
     folder.joinpath("done.yaml").write_text(cassette_text(RUNNING, COMPLETED))
     folder.joinpath("running.yaml").write_text(cassette_text(RUNNING))
@@ -133,7 +133,7 @@ def test_async_tests_are_answered(suite):
     suite("""
 import aiohttp, httpx
 
-@pytest.mark.asyncio
+@pytest.mark.anyio
 @pytest.mark.indexjob_cassette("done")
 async def test_it():
     async with httpx.AsyncClient() as client:
@@ -251,10 +251,7 @@ def test_it():
 
 
 def test_an_allowed_host_is_looked_up_for_real(suite, pytester):
-    pytester.makeini(
-        "[pytest]\nindexjob_allowed_hosts = allowed.invalid *.example.invalid\n"
-        "asyncio_default_fixture_loop_scope = function\n"
-    )
+    pytester.makeini("[pytest]\nindexjob_allowed_hosts = allowed.invalid *.example.invalid\n")
     suite("""
 import socket
 
@@ -493,7 +490,6 @@ def test_it():
 
 
 def test_every_option_and_fixture_bears_the_plugins_name(pytester):
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     result = pytester.runpytest("--help", "-p", "no:cacheprovider")
     section = str(result.stdout).split("(pytest-indexjob):")[1].split("\n\n")[0].splitlines()
     options = [line.split()[0] for line in section if line.strip().startswith("-")]

@@ -24,11 +24,31 @@ from pytest_indexjob.recording.library import open_cassettes, shipped_folder, sh
 from pytest_indexjob.simulation.clock import VirtualClock
 
 ROOT = Path(__file__).parents[1]
-NAMES = (
-    "cancel cancelled completed create create-conflict data-sources documented-example error failed future-status "
-    "in-progress knowledge-base-jobs list-three-pages missing-job missing-phase no-changes not-found partial pending "
-    "rate-limited report-url server-error unauthorized"
-).split()
+NAMES = [
+    "cancel",
+    "cancelled",
+    "completed",
+    "create",
+    "create-conflict",
+    "data-sources",
+    "documented-example",
+    "error",
+    "failed",
+    "future-status",
+    "in-progress",
+    "knowledge-base-jobs",
+    "list-three-pages",
+    "missing-job",
+    "missing-phase",
+    "no-changes",
+    "not-found",
+    "partial",
+    "pending",
+    "rate-limited",
+    "report-url",
+    "server-error",
+    "unauthorized",
+]
 
 
 @pytest.fixture

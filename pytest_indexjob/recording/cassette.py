@@ -151,13 +151,27 @@ def _interaction(item: object) -> Interaction:
             _headers(request),
             _body(request.get("body")),
         ),
-        Response(
-            code,
-            _headers(response),
-            _body(_part(_part(response, "body", dict), "string", (str, bytes))),
-            status.get("message") if isinstance(status.get("message"), str) else "",
+        _as_sent(
+            Response(
+                code,
+                _headers(response),
+                _body(_part(_part(response, "body", dict), "string", (str, bytes))),
+                status.get("message") if isinstance(status.get("message"), str) else "",
+            )
         ),
     )
+
+
+def _as_sent(response: Response) -> Response:
+    # vcrpy stores what urllib3 decoded beside the header that says it is encoded. Encoded bytes are never UTF-8.
+    if not response.header("content-encoding"):
+        return response
+    try:
+        response.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return response
+    headers = tuple(pair for pair in response.headers if pair[0].lower() != "content-encoding")
+    return response._replace(headers=headers)
 
 
 def _headers(message: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -209,8 +223,9 @@ def dump(interactions: Iterable[Interaction], metadata: Mapping[str, object] | N
     }
     if metadata:
         content["metadata"] = dict(metadata)
-    # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one line.
-    return str(yaml.dump(content, Dumper=yaml.SafeDumper, allow_unicode=True, width=float("inf")))
+    # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one line; ASCII, as
+    # YAML would read some other characters (U+0085) as line breaks.
+    return str(yaml.dump(content, Dumper=yaml.SafeDumper, width=float("inf")))
 
 
 def _written_body(body: bytes) -> str | bytes:
@@ -332,7 +347,8 @@ class Playback:
         self, request: Request, last: Interaction, job: IndexingJob | None, played: int
     ) -> CassetteExhaustedError:
         end = job.status.name if job and job.status.name != "UNKNOWN" else f"HTTP {last.response.status}"
-        text = f"{_shown(request)} has no recorded answer left: this recording ends at {end} after {played} polls"
+        polls = "1 poll" if played == 1 else f"{played} polls"
+        text = f"{_shown(request)} has no recorded answer left: this recording ends at {end} after {polls}"
         return CassetteExhaustedError(self._explained(text), request=request, nearest=last.request, played=played)
 
     def _miss(self, request: Request) -> CassetteMissError:

@@ -1,0 +1,309 @@
+"""The assertions, over every form that they take."""
+
+from __future__ import annotations
+
+import json
+
+import dirty_equals
+import httpx
+import pytest
+import requests
+from gradient.types.knowledge_bases import IndexingJobRetrieveResponse
+
+from pytest_indexjob import (
+    DecodeError,
+    IndexingJob,
+    IndexingJobPhase,
+    IndexingJobStatus,
+    assert_consistent,
+    assert_counts,
+    assert_data_source_status,
+    assert_finished,
+    assert_phase,
+    assert_status,
+    assert_transitions,
+)
+from pytest_indexjob.checking.assertions import explain_comparison
+
+JOB = {
+    "uuid": "j",
+    "status": "INDEX_JOB_STATUS_PARTIAL",
+    "phase": "BATCH_JOB_PHASE_SUCCEEDED",
+    "created_at": "2025-10-31T01:00:00Z",
+    "started_at": "2025-10-31T01:00:01Z",
+    "finished_at": "2025-10-31T01:10:00Z",
+    "updated_at": "2025-10-31T01:10:00Z",
+    "total_datasources": 2,
+    "completed_datasources": 2,
+    "total_tokens": "900",
+    "tokens": 9,
+    "data_source_jobs": [
+        {
+            "data_source_uuid": "aaaaaaaa-1",
+            "status": "DATA_SOURCE_STATUS_UPDATED",
+            "indexed_item_count": "10",
+            "total_file_count": "10",
+            "indexed_file_count": "10",
+            "total_bytes": "100",
+            "total_bytes_indexed": "100",
+        },
+        {
+            "data_source_uuid": "bbbbbbbb-2",
+            "status": "DATA_SOURCE_STATUS_PARTIALLY_UPDATED",
+            "indexed_item_count": "9",
+            "failed_item_count": "1",
+            "skipped_item_count": "2",
+            "removed_item_count": "3",
+            "total_file_count": "12",
+            "error_msg": "CODE",
+            "error_details": "one file was bad",
+        },
+    ],
+}
+
+
+def response(status=200, body=None):
+    made = requests.Response()
+    made.status_code, made._content = status, json.dumps({"job": JOB} if body is None else body).encode()
+    return made
+
+
+FORMS = {
+    "ours": IndexingJob.from_wire(JOB),
+    "dict": JOB,
+    "wrapped": {"job": JOB},
+    "gradient": IndexingJobRetrieveResponse.model_validate({"job": JOB}),
+    "gradient-job": IndexingJobRetrieveResponse.model_validate({"job": JOB}).job,
+    "requests": response(),
+    "httpx": httpx.Response(200, json={"job": JOB}),
+}
+
+
+@pytest.mark.parametrize("job", FORMS.values(), ids=FORMS)
+def test_every_form_is_taken(job):
+    assert assert_status(job, "PARTIAL") == FORMS["ours"]
+    assert_phase(job, IndexingJobPhase.SUCCEEDED)
+    assert_data_source_status(job, "UPDATED", data_source="aaaaaaaa-1")
+    assert_counts(job, indexed_items=19, failed_items=1, skipped_items=2, removed_items=3)
+    assert_counts(job, indexed_files=10, total_files=22, indexed_bytes=100, total_bytes=100)
+    assert_counts(job, total_data_sources=2, completed_data_sources=2, total_tokens=900, tokens=9)
+    assert_finished(job)
+    assert_consistent(job)
+    with pytest.raises(AssertionError):
+        assert_status(job, "COMPLETED")
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "PARTIAL",
+        "partial",
+        "INDEX_JOB_STATUS_PARTIAL",
+        IndexingJobStatus.PARTIAL,
+        ["COMPLETED", "PARTIAL"],
+        {"PARTIAL"},
+    ],
+)
+def test_every_form_of_an_expected_status(expected):
+    assert_status(JOB, expected)
+
+
+@pytest.mark.parametrize("expected", ["INDEX_JOB_STATUS_RUNNING", "DONE", None, [], ["PARTIAL", 3]])
+def test_an_expected_status_that_does_not_exist_is_a_mistake(expected):
+    with pytest.raises(ValueError):
+        assert_status(JOB, expected)
+
+
+def said(call, *args, **kwargs):
+    with pytest.raises(AssertionError) as raised:
+        call(*args, **kwargs)
+    return str(raised.value)
+
+
+def test_a_wrong_status_says_what_was_there():
+    text = said(assert_status, JOB, ["COMPLETED", "NO_CHANGES"])
+    assert text.startswith(
+        "expected status COMPLETED or NO_CHANGES, not PARTIAL\njob j: status PARTIAL, phase SUCCEEDED"
+    )
+    assert "bbbbbbbb: CODE: one file was bad" in text
+    text = said(assert_status, JOB | {"status": "INDEX_JOB_STATUS_RUNNING"}, "COMPLETED")
+    assert "not 'INDEX_JOB_STATUS_RUNNING'" in text
+    assert "hint: 'INDEX_JOB_STATUS_RUNNING' is not a value of the published contract; the nearest is" in text
+    assert "INDEX_JOB_STATUS_IN_PROGRESS" in text
+    assert "the nearest" not in said(assert_status, JOB | {"status": "?"}, "COMPLETED")
+    assert_status(JOB | {"status": "NEW"}, IndexingJobStatus("NEW"))
+    assert "expected phase FAILED, not SUCCEEDED" in said(assert_phase, JOB, "FAILED")
+    assert "(no data sources)" in said(assert_phase, {"uuid": "u"}, "FAILED")
+
+
+def test_wrong_counts_are_marked_in_the_table():
+    text = said(assert_counts, JOB, failed_items=0, skipped_items=2, indexed_items=dirty_equals.IsPositive, tokens=1)
+    assert text.startswith("expected failed_items 0, not 1; expected tokens 1, not 9\n")
+    rows = [line.split() for line in text.splitlines()]
+    assert next(row for row in rows if row[:1] == ["bbbbbbbb"])[5] == "*1*"
+    text = said(assert_counts, JOB, data_source="bbbbbbbb-2", failed_items=4)
+    assert "*1*" in text
+    assert "*0*" not in text
+
+
+def test_what_a_count_is_compared_with():
+    assert_counts(JOB, failed_items=range(1, 3), indexed_items=dirty_equals.IsInt(gt=18))
+    assert_counts(JOB, data_source="aaaaaaaa-1", failed_items=0, indexed_items=10)
+    assert "range(2, 3)" in said(assert_counts, JOB, failed_items=range(2, 3))
+    assert "hint: a count is an int here" in said(assert_counts, JOB, failed_items="1")
+    assert "hint: True and False are no counts" in said(assert_counts, JOB, failed_items=True)
+    for counts, message in (
+        ({"failed": 1}, "did you mean failed_items"),
+        ({"zzz": 1}, "'zzz' is no count. Counts: indexed_items"),
+        ({}, "no count was given"),
+        ({"data_source": "aaaaaaaa-1", "tokens": 1}, "tokens is the job's"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            assert_counts(JOB, **counts)
+    assert "there: aaaaaaaa-1, bbbbbbbb-2" in said(assert_counts, JOB, data_source="x", failed_items=1)
+
+
+def test_data_source_statuses():
+    assert_data_source_status(JOB, ["UPDATED", "PARTIALLY_UPDATED"])
+    text = said(assert_data_source_status, JOB, "UPDATED")
+    assert text.startswith("expected data source status UPDATED, not PARTIALLY_UPDATED")
+    assert "*PARTIALLY_UPDATED*" in text
+    assert "not no data source" in said(assert_data_source_status, {"uuid": "u"}, "UPDATED")
+
+
+def test_a_long_table_is_cut_with_the_offenders_in_it():
+    fine = {"data_source_uuid": "fine", "status": "DATA_SOURCE_STATUS_UPDATED"}
+    bad = {"data_source_uuid": "bad", "status": "DATA_SOURCE_STATUS_FAILED"}
+    text = said(assert_data_source_status, {"data_source_jobs": [fine] * 99 + [bad]}, "UPDATED")
+    assert "*FAILED*" in text
+    assert "... and 80 more" in text
+
+
+def test_what_holds_no_job():
+    assert "HTTP 404" in said(assert_status, response(404), "PARTIAL")
+    assert "holds no job" in said(assert_status, {}, "PARTIAL")
+    assert "holds no job" in said(assert_status, response(body={"job": None}), "PARTIAL")
+    assert "the service sends 'job'" in said(assert_status, {"indexing_job": JOB}, "PARTIAL")
+    for wrong in (None, [JOB], "PARTIAL"):
+        with pytest.raises(TypeError, match="a job, a dict or a response"):
+            assert_status(wrong, "PARTIAL")
+    with pytest.raises(DecodeError, match=r"\$\.job\.tokens"):
+        assert_status({"job": {"tokens": 1.5}}, "PARTIAL")
+
+
+def test_finished():
+    text = said(assert_finished, {"status": "INDEX_JOB_STATUS_IN_PROGRESS"})
+    assert text.startswith(
+        "expected a job that has ended (PARTIAL, COMPLETED, FAILED, NO_CHANGES, CANCELLED), not status"
+    )
+    assert_finished({"phase": "BATCH_JOB_PHASE_ERROR"})
+
+
+def changed(source=None, **fields):
+    return JOB | fields | ({"data_source_jobs": [source]} if source else {})
+
+
+@pytest.mark.parametrize(
+    ("job", "violation"),
+    [
+        (changed(started_at="2025-10-31T00:00:00Z"), "created_at .* is after started_at"),
+        (changed(finished_at="2025-10-31T01:00:00Z"), "started_at .* is after finished_at"),
+        (changed(updated_at="2025-10-31T00:10:00Z"), "created_at .* is after updated_at"),
+        (changed(completed_datasources=3), "completed_datasources 3 > total_datasources 2"),
+        (changed(finished_at=None), "the job has ended .* finished_at is missing"),
+        (changed(status="INDEX_JOB_STATUS_IN_PROGRESS", phase="BATCH_JOB_PHASE_RUNNING"), "has not ended"),
+        (changed(phase="BATCH_JOB_PHASE_FAILED"), "status PARTIAL does not go with phase FAILED"),
+        (
+            changed({"indexed_file_count": "2", "total_file_count": "1"}),
+            "data source .: indexed_file_count 2 > total_file",
+        ),
+        (changed({"total_bytes_indexed": "2"}), "total_bytes_indexed 2 > total_bytes 0"),
+        (
+            changed({"started_at": "2025-10-31T01:05:00Z", "completed_at": "2025-10-31T01:04:00Z"}),
+            "source .: started_at",
+        ),
+        (changed({"completed_at": "2025-10-31T02:00:00Z"}), "completed_at is after the job's finished_at"),
+        (changed({"started_at": "2025-10-31T00:00:00Z"}), "started_at is before the job's"),
+        (changed({"status": "DATA_SOURCE_STATUS_IN_PROGRESS"}), "IN_PROGRESS though the job has ended"),
+    ],
+)
+def test_contradictions_are_named(job, violation):
+    with pytest.raises(AssertionError, match=f"contradicts itself:\n  - .*{violation}"):
+        assert_consistent(job)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"uuid": "u"},
+        changed({"total_file_count": "9", "indexed_file_count": "1"}),
+        changed(status="NEW", phase="NEW", finished_at=None),
+        changed(phase=None),
+        changed(status="INDEX_JOB_STATUS_FAILED", phase="BATCH_JOB_PHASE_ERROR"),
+    ],
+)
+def test_what_is_no_contradiction(job):
+    assert_consistent(job)
+
+
+def life(*names):
+    return [{"uuid": "u", "status": f"INDEX_JOB_STATUS_{name}"} for name in names]
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["PENDING", "IN_PROGRESS", "COMPLETED"],
+        ["PENDING", ..., "COMPLETED"],
+        [...],
+        [..., "COMPLETED", ...],
+        ["PENDING", ("IN_PROGRESS", "PARTIAL"), IndexingJobStatus.COMPLETED],
+    ],
+)
+def test_lives_that_match(expected):
+    assert_transitions(life("PENDING", "IN_PROGRESS", "IN_PROGRESS", "COMPLETED", "COMPLETED"), expected)
+
+
+@pytest.mark.parametrize(
+    "expected", [[], ["PENDING"], ["PENDING", "COMPLETED"], [..., "IN_PROGRESS"], ["COMPLETED", ...]]
+)
+def test_lives_that_do_not(expected):
+    text = said(assert_transitions, life("PENDING", "IN_PROGRESS", "COMPLETED"), expected)
+    assert text.endswith("not [PENDING, IN_PROGRESS, COMPLETED]")
+
+
+def test_an_end_is_for_good():
+    text = said(assert_transitions, life("PARTIAL", "PARTIAL", "IN_PROGRESS"), [...])
+    assert text.startswith("poll 3 says IN_PROGRESS after the end, PARTIAL")
+
+
+def explained(op, left, right):
+    return "\n".join(explain_comparison(op, left, right))
+
+
+def test_plain_comparisons():
+    partial = IndexingJobStatus.PARTIAL
+    assert (
+        explained("==", partial, IndexingJobStatus.COMPLETED)
+        == "IndexingJobStatus.PARTIAL == IndexingJobStatus.COMPLETED"
+    )
+    text = explained("==", "BATCH_JOB_PHASE_COMPLETED", IndexingJobPhase.SUCCEEDED)
+    assert "the service never sends 'BATCH_JOB_PHASE_COMPLETED'; did you mean IndexingJobPhase.SUCCEEDED?" in text
+    assert "never sends '?'" in explained("==", partial, "?")
+    assert "they are never equal" in explained("==", partial, IndexingJobPhase.SUCCEEDED)
+    assert "not a value of the published contract" in explained("!=", IndexingJobStatus("NEW"), partial)
+    one, other = FORMS["ours"], IndexingJob.from_wire(changed(uuid="k"))
+    assert explained("==", one, other).splitlines()[1:] == ["uuid: 'j' != 'k'"]
+    source = JOB["data_source_jobs"][0]
+    other = IndexingJob.from_wire(changed() | {"data_source_jobs": [source, source]})
+    assert "data_source_jobs[1].failed_item_count: 1 != 0" in explained("==", one, other)
+    assert "data_source_jobs: (" in explained("==", one, IndexingJob.from_wire(changed(source)))
+    assert "two IndexedDataSource" in explained("==", one.data_source_jobs[0], one.data_source_jobs[1])
+    for op, left, right in (
+        ("<", partial, partial),
+        ("==", 1, 2),
+        ("in", partial, "x"),
+        ("!=", one, one),
+        ("==", one, 1),
+    ):
+        assert explain_comparison(op, left, right) is None

@@ -1,0 +1,94 @@
+"""The house: what may import what, the public names, the errors."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_indexjob
+from pytest_indexjob import DecodeError, IndexJobError, RateLimitError, WaitTimeoutError
+from pytest_indexjob.simulation.clock import START, VirtualClock
+
+PACKAGE = Path(pytest_indexjob.__file__).parent
+FLOORS = {
+    "plugin": 5,
+    "interception": 4,
+    "recording": 3,
+    "simulation": 3,
+    "checking": 3,
+    "guard": 3,
+    "exchange": 2,
+    "api": 1,
+}
+
+
+def room(module):
+    return module.split(".")[0]
+
+
+def imports(path, *, typing):
+    tree = ast.parse(path.read_text())
+    if not typing:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pytest_indexjob."):
+            yield node.module.removeprefix("pytest_indexjob.")
+
+
+def test_arrows_only_go_down():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        here = room(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
+        if here == "__init__":
+            continue
+        for there in imports(path, typing=False):
+            if room(there) != here and FLOORS[room(there)] >= FLOORS[here]:
+                wrong.append(f"{path.name} imports {there}")
+    assert wrong == []
+
+
+def test_every_public_name_loads_and_is_declared_to_type_checkers():
+    for name in pytest_indexjob.__all__:
+        assert getattr(pytest_indexjob, name) is not None
+    declared = {node.split(" as ")[1] for node in (PACKAGE / "__init__.py").read_text().splitlines() if " as " in node}
+    assert declared == set(pytest_indexjob.__all__) - {"__version__"}
+    assert dir(pytest_indexjob) == pytest_indexjob.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = pytest_indexjob.nonsense
+
+
+def test_the_package_itself_loads_nothing():
+    code = "import sys, pytest_indexjob; print([name for name in sys.modules if name.startswith('pytest_indexjob.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_error_travels_to_another_process_with_its_fields():
+    made = [
+        DecodeError("$.x", "a count was expected"),
+        RateLimitError(429, "id", "message", "request", "GET /"),
+        WaitTimeoutError("text", job=None, polls=(), timeout=3.0),
+    ]
+    for error in made:
+        other = pickle.loads(pickle.dumps(error))
+        assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+        assert isinstance(other, IndexJobError)
+
+
+def test_virtual_time():
+    clock = VirtualClock()
+    clock.sleep(3)
+    clock.advance(0.5)
+    assert (clock.elapsed, clock.monotonic(), clock.time(), clock.sleeps) == (3.5, 3.5, START + 3.5, [3])
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="only go forwards"):
+            clock.advance(wrong)
+    with pytest.raises(ValueError, match="non-negative"):
+        clock.sleep(-1)

@@ -16,7 +16,7 @@ from pytest_indexjob.interception import Interception
 from pytest_indexjob.recording.cassette import Interaction, Playback, Recording, dump
 from pytest_indexjob.simulation.clock import VirtualClock
 
-TESTS, POLLS, ROUNDS = 200, 10, 3
+TESTS, POLLS, ROUNDS = 200, 10, 7
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 URL = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{UUID}"
 HEADERS = (("Content-Type", "application/json"), ("ratelimit-limit", "5000"))
@@ -71,7 +71,8 @@ SUITES = {
     ),
     "requests / responses": (
         [], f"import pytest, requests, responses\nBODIES = {BODIES!r}\ndef body():\n    for each in BODIES:\n"
-        f"        responses.get({URL!r}, body=each, content_type='application/json', headers={{'ratelimit-limit': '5000'}})\n"
+        f"        responses.get({URL!r}, body=each, content_type='application/json', "
+        f"headers={{'ratelimit-limit': '5000'}})\n"
         f"{BY_REQUESTS}",
         "@responses.activate", "", "body()",
     ),
@@ -81,7 +82,8 @@ SUITES = {
     ),
     "httpx / respx": (
         ["respx.plugin"], f"import pytest, httpx, respx\nBODIES = {BODIES!r}\ndef body():\n"
-        f"    respx.get({URL!r}).mock(side_effect=[httpx.Response(200, text=each, headers={dict(HEADERS)!r}) for each in BODIES])\n"
+        f"    answers = [httpx.Response(200, text=each, headers={dict(HEADERS)!r}) for each in BODIES]\n"
+        f"    respx.get({URL!r}).mock(side_effect=answers)\n"
         f"{BY_HTTPX}",
         "@respx.mock", "", "body()",
     ),
@@ -133,8 +135,8 @@ def pytest_terminal_summary(terminalreporter):
 
 def suites() -> dict[str, float]:
     best: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         folder.joinpath("phases.py").write_text(PHASES)
         write(folder)
         for _ in range(ROUNDS):
@@ -168,9 +170,8 @@ def import_cost() -> tuple[float, list[str]]:
         "import pytest, sys, time; began = time.perf_counter(); import pytest_indexjob.plugin;"
         "print((time.perf_counter() - began) * 1000, *({'vcr', 'requests', 'msgspec'} & set(sys.modules)))"
     )
-    outputs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() for _ in range(9)
-    ]
+    command = [sys.executable, "-c", code]
+    outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() for _ in range(9)]
     return min(float(output[0]) for output in outputs), outputs[0][1:]
 
 
@@ -204,9 +205,8 @@ def main() -> None:
         client = "own client's session" if own else "requests"
         print(f"| {client}, a cassette of 1,000 | a cassette of 10 | {long / short:.2f} ({long:.0f} us) | 1.2 |")
     milliseconds, heavy = import_cost()
-    print(
-        f"\nimport pytest_indexjob.plugin, over pytest's: {milliseconds:.2f} ms (at most 5); heavy modules: {heavy or 'none'}"
-    )
+    print(f"\nimport pytest_indexjob.plugin, over pytest's: {milliseconds:.2f} ms (at most 5)")
+    print(f"heavy modules that it loads: {', '.join(heavy) or 'none'}")
 
 
 if __name__ == "__main__":

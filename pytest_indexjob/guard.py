@@ -6,7 +6,6 @@ import fnmatch
 import ipaddress
 import socket
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from pytest_indexjob.api.errors import NetworkBlockedError
 
@@ -25,17 +24,19 @@ class Guard:
         self._allowed = [host.lower() for host in allowed_hosts]
         self._addresses: set[str] = set()
 
-    def patches(self) -> Iterator[Any]:
-        """What has to be put in place, and taken away again, for the guard to stand."""
+    def patches(self) -> Iterator[tuple[Any, str, Any]]:
+        """What has to be put in place for the guard to stand: owner, attribute, replacement."""
         for name in ("connect", "connect_ex"):
-            yield mock.patch.object(socket.socket, name, self._checked_call(getattr(socket.socket, name), 0))
-        yield mock.patch.object(socket.socket, "sendto", self._checked_call(socket.socket.sendto, -1))
-        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
-            yield mock.patch.object(socket, name, self._checked_look_up(getattr(socket, name)))
+            yield socket.socket, name, self._checked_call(getattr(socket.socket, name), 0)
+        yield socket.socket, "sendto", self._checked_call(socket.socket.sendto, -1)
+        if hasattr(socket.socket, "sendmsg"):  # not on every system
+            yield socket.socket, "sendmsg", self._checked_call(socket.socket.sendmsg, 3)
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
+            yield socket, name, self._checked_look_up(getattr(socket, name))
 
     def _checked_call(self, real: Callable[..., Any], place: int) -> Callable[..., Any]:
         def call(sock: socket.socket, *args: Any) -> Any:
-            address = args[place]
+            address = args[place] if len(args) > place else None
             if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
                 self.check(address[0], address[1])
             return real(sock, *args)

@@ -9,11 +9,9 @@ answered alike, and no thread ever meets a moment in which nothing is patched.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import io
 from typing import TYPE_CHECKING, Any, Self
-from unittest import mock
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.client import API_URL
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_indexjob.simulation.clock import VirtualClock
 
 _API_HOST = urlsplit(API_URL).hostname
+Patch = tuple[Any, str, Any]  # an object, the name of one of its attributes, what stands there
+_INHERITED = object()
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -57,7 +57,7 @@ class Interception:
         self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
         self._test = test
         self.guard = Guard(journal, test, allowed_hosts)
-        self._patches = contextlib.ExitStack()
+        self._replaced: list[Patch] = []
         self.active = False
 
     def start(self) -> Self:
@@ -65,19 +65,27 @@ class Interception:
         # vcrpy keeps whatever it finds at its first import as the originals, so it is to find the real ones.
         import vcr.patch  # noqa: F401
 
-        with contextlib.ExitStack() as patches:
-            for patch in (*_connection_patches(self), *_httpx_patches(self), *_aiohttp_patches(self)):
-                patches.enter_context(patch)
-            for patch in self.guard.patches():
-                patches.enter_context(patch)
-            self._patches = patches.pop_all()
+        # All are made before the first is in place, so that none takes another for the original.
+        patches = [*_connection_patches(self), *_httpx_patches(self), *_aiohttp_patches(self), *self.guard.patches()]
+        try:
+            for owner, name, replacement in patches:
+                self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
+                setattr(owner, name, replacement)
+        except BaseException:  # a time-out's or the keyboard's interrupt, too
+            self.stop()
+            raise
         self.active = True
         return self
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
         self.active = False
-        self._patches.close()
+        while self._replaced:
+            owner, name, original = self._replaced.pop()
+            if original is _INHERITED:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
 
     def play(self, playback: Playback, *, strict: bool) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed."""
@@ -212,16 +220,16 @@ def _adapter_class() -> type[Any]:
 # http.client and urllib3: connections with a socket that answers.
 
 
-def _connection_patches(interception: Interception) -> Iterator[Any]:
+def _connection_patches(interception: Interception) -> Iterator[Patch]:
     import urllib3.connection
 
     for module in (http.client, urllib3.connection):
         for name in ("HTTPSConnection", "HTTPConnection"):
             connection_class = getattr(module, name)
             connect = _connect(interception, connection_class.connect)
-            yield mock.patch.object(connection_class, "connect", connect)
+            yield connection_class, "connect", connect
     start = _put_request(interception, http.client.HTTPConnection.putrequest)
-    yield mock.patch.object(http.client.HTTPConnection, "putrequest", start)
+    yield http.client.HTTPConnection, "putrequest", start
 
 
 def _destination(connection: Any) -> tuple[str, int, str]:
@@ -382,7 +390,7 @@ def _stream(content: bytes, cut_after: int | None) -> Any:
 # httpx: its two transports.
 
 
-def _httpx_patches(interception: Interception) -> Iterator[Any]:
+def _httpx_patches(interception: Interception) -> Iterator[Patch]:
     try:
         import httpx
     except ImportError:
@@ -400,8 +408,8 @@ def _httpx_patches(interception: Interception) -> Iterator[Any]:
             return await handle_async(self, request)
         return _httpx_answer(interception, request, await request.aread())
 
-    yield mock.patch.object(httpx.HTTPTransport, "handle_request", handle_request)
-    yield mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+    yield httpx.HTTPTransport, "handle_request", handle_request
+    yield httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request
 
 
 def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
@@ -436,7 +444,7 @@ def _httpx_cut_stream(answer: Response) -> Any:
 # aiohttp: vcrpy's stub of its session, which asks a cassette.
 
 
-def _aiohttp_patches(interception: Interception) -> Iterator[Any]:
+def _aiohttp_patches(interception: Interception) -> Iterator[Patch]:
     try:
         from aiohttp import ClientSession
         from vcr.stubs.aiohttp_stubs import vcr_request
@@ -452,7 +460,7 @@ def _aiohttp_patches(interception: Interception) -> Iterator[Any]:
         response = await vcr_request(cassette, real)(self, method, target, **kwargs)
         return _cut_aiohttp(response) if cassette.cut else response
 
-    yield mock.patch.object(ClientSession, "_request", request)
+    yield ClientSession, "_request", request
 
 
 def _cut_aiohttp(response: Any) -> Any:

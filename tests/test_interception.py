@@ -260,8 +260,8 @@ def test_a_connection_left_open_by_a_test_answers_no_more(answering):
 
 def patched():
     return [
-        *(socket.socket.__dict__.get(name) for name in ("connect", "connect_ex", "sendto")),
-        *(getattr(socket, name) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex")),
+        *(socket.socket.__dict__.get(name) for name in ("connect", "connect_ex", "sendto", "sendmsg")),
+        *(getattr(socket, name) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")),
         http.client.HTTPConnection.connect, http.client.HTTPSConnection.connect, http.client.HTTPConnection.putrequest,
         urllib3.connection.HTTPConnection.connect, urllib3.connection.HTTPSConnection.connect,
         httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request,
@@ -280,8 +280,8 @@ def test_everything_is_as_it_was_afterwards(answering):
 def test_everything_is_as_it_was_if_it_could_not_start(monkeypatch):
     before = patched()
     interception = Interception(Journal(), VirtualClock())
-    monkeypatch.setattr(interception.guard, "patches", lambda: iter([None]))
-    with pytest.raises(TypeError):
+    monkeypatch.setattr(interception.guard, "patches", lambda: iter([(len, "no such", None)]))
+    with pytest.raises((AttributeError, TypeError)):
         interception.start()
     assert patched() == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import itertools
 import re
 import threading
 from collections import Counter
@@ -369,7 +370,8 @@ class Playback:
         known = {_url(key): places[0] for key, places in self._by_key.items()}
         same_method = {url: at for url, at in known.items() if self.interactions[at].request.method == request.method}
         for candidates in (same_method, known):
-            near = difflib.get_close_matches(wanted[:500], candidates, n=1, cutoff=0.0)
+            # Bounded, as a loop of misses in a long recording would search for minutes.
+            near = difflib.get_close_matches(wanted[:500], itertools.islice(candidates, 200), n=1, cutoff=0.0)
             if near:
                 return self.interactions[candidates[near[0]]].request
         return None

@@ -42,16 +42,16 @@ BY_REQUESTS = f"""
             status = session.get({URL!r}, timeout=5).json()["job"]["status"]
     assert status == "INDEX_JOB_STATUS_COMPLETED"
 """
+# One client for all tests: making one takes 20 ms, for the certificates it reads, which would drown what is measured.
 BY_HTTPX = f"""
-    with httpx.Client() as client:
-        for _ in range({POLLS}):
-            status = client.get({URL!r}).json()["job"]["status"]
+    for _ in range({POLLS}):
+        status = CLIENT.get({URL!r}).json()["job"]["status"]
     assert status == "INDEX_JOB_STATUS_COMPLETED"
 """
 # What the client itself costs, made in every test on both sides, is no HTTP: it is taken off by these.
 NO_HTTP = {
     "requests": "import pytest, requests\ndef body():\n    with requests.Session() as session:\n        pass\n",
-    "httpx": "import pytest, httpx\ndef body():\n    with httpx.Client() as client:\n        pass\n",
+    "httpx": "import pytest, httpx\nCLIENT = httpx.Client()\ndef body():\n    pass\n",
 }
 SUITES = {
     "nothing (requests)": ([], NO_HTTP["requests"], "", "", "body()"),
@@ -77,18 +77,19 @@ SUITES = {
         "@responses.activate", "", "body()",
     ),
     "httpx / this plugin": (
-        ["pytest_indexjob.plugin"], f"import pytest, httpx\ndef body():{BY_HTTPX}",
+        ["pytest_indexjob.plugin"], f"import pytest, httpx\nCLIENT = httpx.Client()\ndef body():{BY_HTTPX}",
         '@pytest.mark.indexjob_cassette("life")', "", "body()",
     ),
     "httpx / respx": (
-        ["respx.plugin"], f"import pytest, httpx, respx\nBODIES = {BODIES!r}\ndef body():\n"
+        ["respx.plugin"], f"import pytest, httpx, respx\nCLIENT = httpx.Client()\nBODIES = {BODIES!r}\ndef body():\n"
         f"    answers = [httpx.Response(200, text=each, headers={dict(HEADERS)!r}) for each in BODIES]\n"
         f"    respx.get({URL!r}).mock(side_effect=answers)\n"
         f"{BY_HTTPX}",
         "@respx.mock", "", "body()",
     ),
     "httpx / pytest-httpx": (
-        ["pytest_httpx"], f"import pytest, httpx\nBODIES = {BODIES!r}\ndef body(mock):\n    for each in BODIES:\n"
+        ["pytest_httpx"], f"import pytest, httpx\nCLIENT = httpx.Client()\nBODIES = {BODIES!r}\n"
+        "def body(mock):\n    for each in BODIES:\n"
         f"        mock.add_response(url={URL!r}, text=each, headers={dict(HEADERS)!r})\n{BY_HTTPX}",
         "", "httpx_mock", "body(httpx_mock)",
     ),
@@ -114,8 +115,21 @@ def write(folder: Path) -> None:
 def run(suite: Path, plugins: list[str]) -> float:
     """Seconds that the tests' own three phases took, as pytest measured them: start-up and imports are left out."""
     options = [option for plugin in plugins for option in ("-p", plugin)]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, "-p", "phases", "test_it.py"]
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(suite.parent)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        "-p",
+        "phases",
+        "test_it.py",
+    ]
+    # Few variables: requests looks through all of them for proxies at every call, on both sides.
+    env = {"PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(suite.parent)}
     done = subprocess.run(command, cwd=suite, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)

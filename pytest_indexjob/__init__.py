@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.errors import RateLimitError as RateLimitError
     from pytest_indexjob.api.errors import ServerError as ServerError
     from pytest_indexjob.api.errors import TransportError as TransportError
+    from pytest_indexjob.api.errors import UnknownCallError as UnknownCallError
     from pytest_indexjob.api.errors import WaitTimeoutError as WaitTimeoutError
     from pytest_indexjob.api.models import DataSourceStatus as DataSourceStatus
     from pytest_indexjob.api.models import IndexedDataSource as IndexedDataSource
@@ -42,6 +43,14 @@ if TYPE_CHECKING:
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
     from pytest_indexjob.checking.assertions import assert_transitions as assert_transitions
+    from pytest_indexjob.simulation import faults as faults
+    from pytest_indexjob.simulation import scenarios as scenarios
+    from pytest_indexjob.simulation.clock import VirtualClock as VirtualClock
+    from pytest_indexjob.simulation.faults import Fault as Fault
+    from pytest_indexjob.simulation.scenarios import Scenario as Scenario
+    from pytest_indexjob.simulation.scenarios import Step as Step
+    from pytest_indexjob.simulation.server import LoopbackServer as LoopbackServer
+    from pytest_indexjob.simulation.simulator import Simulator as Simulator
 
 # Where each public name lives. Loaded when first asked for, so that an unused plugin costs nothing.
 _HOMES = {
@@ -50,23 +59,33 @@ _HOMES = {
         "ApiError AuthenticationError BadRequestError CassetteCorruptError CassetteError CassetteExhaustedError "
         "CassetteLeakError CassetteMissError CassetteNotFoundError ConflictError DecodeError IndexJobError "
         "NetworkBlockedError NotFoundError PermissionDeniedError RateLimitError ServerError TransportError "
-        "WaitTimeoutError"
+        "UnknownCallError WaitTimeoutError"
     ),
     "api.models": ("DataSourceStatus IndexedDataSource IndexingJob IndexingJobPage IndexingJobPhase IndexingJobStatus"),
     "checking.assertions": (
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase assert_status "
         "assert_transitions"
     ),
+    "simulation.clock": "VirtualClock",
+    "simulation.faults": "Fault",
+    "simulation.scenarios": "Scenario Step",
+    "simulation.server": "LoopbackServer",
+    "simulation.simulator": "Simulator",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+# Modules that are public as a whole.
+_MODULES = {"faults": "simulation.faults", "scenarios": "simulation.scenarios"}
 
-__all__ = sorted(["__version__", *_HOME])  # noqa: PLE0605  # the table above is the one list of names
+__all__ = sorted(["__version__", *_HOME, *_MODULES])  # noqa: PLE0605  # the table above is the one list of names
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _MODULES:
+        value: Any = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import http.client
 import io
-from typing import TYPE_CHECKING, Any, Self
+import json
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
+
+import pytest
 
 from pytest_indexjob.api.client import API_URL
 from pytest_indexjob.api.errors import IndexJobError, NetworkBlockedError
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.clock import VirtualClock
+    from pytest_indexjob.simulation.simulator import Simulator
 
 _API_HOST = urlsplit(API_URL).hostname
 Patch = tuple[Any, str, Any]  # an object, the name of one of its attributes, what stands there
@@ -38,7 +42,8 @@ class Interception:
     """Stands between the clients of this process and one source, from ``start`` to ``stop``.
 
     ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange goes to ``journal``,
-    and so does every miss: a request that the source could not answer, a connection that the guard stopped.
+    and so does every miss: a request that the source could not answer, a connection that the guard stopped. More than
+    ``max_polls`` requests, or sleeping on the clock past ``max_hours`` of it, fail the test.
     """
 
     def __init__(
@@ -49,9 +54,14 @@ class Interception:
         test: str = "",
         base_url: str = API_URL,
         allowed_hosts: Iterable[str] = (),
+        max_polls: int = 10_000,
+        max_hours: float = 48.0,
     ) -> None:
         self.journal = journal
         self.clock = clock
+        self._max_polls = max_polls
+        self._max_hours = max_hours
+        self._runaway = ""
         self.source: Source | None = None
         self._strict_playback: Playback | None = None
         self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
@@ -74,18 +84,26 @@ class Interception:
         except BaseException:  # a time-out's or the keyboard's interrupt, too
             self.stop()
             raise
+        self.clock.on_sleep.append(self._check_hours)
         self.active = True
         return self
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
         self.active = False
+        if self._check_hours in self.clock.on_sleep:
+            self.clock.on_sleep.remove(self._check_hours)
         while self._replaced:
             owner, name, original = self._replaced.pop()
             if original is _INHERITED:
                 delattr(owner, name)
             else:
                 setattr(owner, name, original)
+
+    def simulate(self, simulator: Simulator) -> None:
+        """Let the simulator answer."""
+        self.source = simulator
+        self.hosts |= simulator.hosts
 
     def play(self, playback: Playback, *, strict: bool) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed."""
@@ -100,6 +118,9 @@ class Interception:
         if complaints:
             complaints.insert(0, "not every request of this test could be answered:")
         self.journal.misses.clear()
+        if self._runaway:
+            complaints.insert(0, self._runaway)
+            self._runaway = ""
         unplayed = self._strict_playback.unplayed if passed and self._strict_playback else []
         if unplayed:
             requests = "".join(f"\n    {request!r}" for request in unplayed)
@@ -115,6 +136,8 @@ class Interception:
 
     def answer(self, request: Request, timeout: float | None = None) -> Response:
         """The source's answer. Raises ``TransportFault`` for none; keeps what it could not answer as a miss."""
+        if len(self.journal) >= self._max_polls:
+            self._stop_runaway(f"{len(self.journal)} requests in one test", "indexjob_max_polls")
         at = self.clock.elapsed
         try:
             response = self._answer(request)
@@ -127,11 +150,34 @@ class Interception:
         self.journal.add(Exchange(request, response, None, at))
         return response
 
+    def answer_elsewhere(self, request: Request) -> Response:
+        """The source's answer for a server's client, which no exception reaches: what fails the test is told it."""
+        try:
+            return self.answer(request)
+        except IndexJobError as error:
+            body = json.dumps({"id": type(error).__name__, "message": str(error)}).encode()
+            return Response(501, (("Content-Type", "application/json"),), body)
+        except pytest.fail.Exception:
+            raise TransportFault("reset") from None
+
+    def _check_hours(self) -> None:
+        hours = self.clock.elapsed / 3600
+        if hours > self._max_hours:
+            self._stop_runaway(f"{hours:.0f} hours of the test's clock have passed", "indexjob_max_hours")
+
+    def _stop_runaway(self, limit: str, setting: str) -> NoReturn:
+        """Fail the test, by an exception that code which catches ``Exception`` does not catch."""
+        from pytest_indexjob.checking.runaway import explain
+
+        slept = bool(self.clock.sleeps)
+        self._runaway = self._runaway or explain(self.journal.exchanges, limit, setting, slept=slept)
+        pytest.fail(self._runaway, pytrace=False)
+
     def _answer(self, request: Request) -> Response:
         if self.source is None:
             raise NetworkBlockedError(
-                f"{request!r} has nothing to answer it. Mark the test with "
-                "@pytest.mark.indexjob_cassette(NAME) to answer it from a recording",
+                f"{request!r} has nothing to answer it. Ask for the fixture indexjob_simulator, or mark the test "
+                "with @pytest.mark.indexjob_cassette(NAME) to answer it from a recording",
                 host=urlsplit(request.url).hostname or "",
                 port=None,
                 test=self._test,
@@ -514,8 +560,6 @@ def _source_cassette(interception: Interception, timeout: float | None) -> Any:
 
 
 def _aiohttp_body(body: Any) -> bytes:
-    import json
-
     # vcrpy's stub hands over aiohttp's `json` argument as it is.
     return body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.interception import Interception
     from pytest_indexjob.recording.cassette import Playback
+    from pytest_indexjob.simulation.clock import VirtualClock
+    from pytest_indexjob.simulation.server import LoopbackServer
+    from pytest_indexjob.simulation.simulator import Simulator
 
 T = TypeVar("T")
 
@@ -36,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="args",
         default=[],
     )
+    parser.addini("indexjob_max_polls", "requests in one test after which it fails as endless", default="10000")
+    parser.addini("indexjob_max_hours", "hours of a test's clock after which it fails as endless", default="48")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -113,6 +118,8 @@ def _indexjob_interception(
         test=request.node.nodeid,
         base_url=indexjob_settings.base_url,
         allowed_hosts=request.config.getini("indexjob_allowed_hosts"),
+        max_polls=int(_ini_number(request.config, "indexjob_max_polls")),
+        max_hours=_ini_number(request.config, "indexjob_max_hours"),
     )
     request.node.stash[_INTERCEPTION] = interception
     if not request.config.getoption("--indexjob-live"):
@@ -122,6 +129,17 @@ def _indexjob_interception(
     complaint = interception.complaint()
     if complaint:
         pytest.fail(complaint, pytrace=False)
+
+
+def _ini_number(config: pytest.Config, name: str) -> float:
+    text = config.getini(name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not number > 0:
+        raise pytest.UsageError(f"{name} must be a number above 0, not {text!r}")
+    return number
 
 
 @pytest.fixture
@@ -169,19 +187,62 @@ def _or_fail(work: Callable[[], T]) -> T:
 
 
 @pytest.fixture
+def indexjob_clock(_indexjob_interception: Interception) -> Iterator[VirtualClock]:
+    """The test's clock, in the place of the real one: ``.advance(seconds)``, ``.elapsed``, ``.sleeps``."""
+    from pytest_indexjob.simulation.clock import TimePatches
+
+    patches = TimePatches(_indexjob_interception.clock)
+    patches.start()
+    yield _indexjob_interception.clock
+    patches.stop()
+
+
+@pytest.fixture
+def indexjob_simulator(
+    request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
+) -> Simulator:
+    """A service that computes its answers, in front of every HTTP client: ``.start(scenario)``, ``.inject(fault)``."""
+    from pytest_indexjob.simulation.simulator import Simulator
+
+    if request.config.getoption("--indexjob-live"):
+        pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
+    if MARKER in request.fixturenames:
+        pytest.fail(f"either the simulator answers a test or the recording of its {MARKER} mark", pytrace=False)
+    interception = _indexjob_interception
+    simulator = Simulator(interception.clock, journal=interception.journal, base_url=indexjob_settings.base_url)
+    interception.simulate(simulator)
+    return simulator
+
+
+@pytest.fixture
+def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Interception) -> Iterator[LoopbackServer]:
+    """A real HTTP server on this machine, for other processes: ``.url``, ``.env``, ``.step_per_poll``.
+
+    The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless ``step_per_poll`` says else.
+    """
+    from pytest_indexjob.simulation.server import LoopbackServer
+
+    interception = _indexjob_interception
+    simulator: Simulator | None = None
+    if MARKER not in request.fixturenames:
+        simulator = request.getfixturevalue("indexjob_simulator")
+    server = LoopbackServer(interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0).start()
+    if simulator is not None:
+        simulator.report_url = f"{server.url}/reports"
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def indexjob_client(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Iterator[IndexingJobClient]:
-    """A client of the API, answered by the marked cassette, or with ``--indexjob-live`` by the real service."""
+    """A client of the API: the marked cassette answers, or the simulator, or with ``--indexjob-live`` the service."""
     from pytest_indexjob.api.client import IndexingJobClient
 
     settings, live = indexjob_settings, request.config.getoption("--indexjob-live")
     if not live and MARKER not in request.fixturenames:
-        pytest.fail(
-            "indexjob_client has nothing to answer it: mark the test with "
-            f"@pytest.mark.{MARKER}(NAME), or run with --indexjob-live",
-            pytrace=False,
-        )
+        request.getfixturevalue("indexjob_simulator")
     interception = _indexjob_interception
     with IndexingJobClient(
         settings.token or (None if live else _TEST_TOKEN),

@@ -19,7 +19,7 @@ FLOORS = {
     "plugin": 5,
     "interception": 4,
     "recording": 3,
-    "simulation": 3,
+    "simulation": 3.5,
     "checking": 3,
     "guard": 3,
     "exchange": 2,

@@ -13,6 +13,7 @@
     ├── DecodeError                  an answer came that is not by the contract, with the JSON path
     ├── WaitTimeoutError             the job did not end in time, with the last job and all polls
     ├── NetworkBlockedError          the offline guard stopped a connection
+    ├── UnknownCallError             the simulator was asked for what is no call of the API
     └── CassetteError                a recording can't be used
         ├── CassetteNotFoundError
         ├── CassetteCorruptError
@@ -147,6 +148,12 @@ class NetworkBlockedError(_FieldError):
     host: str
     port: int | None
     test: str
+
+
+class UnknownCallError(_FieldError):
+    """The simulator was asked for what is no call of the API. ``request`` is what was asked."""
+
+    request: Any
 
 
 class CassetteError(_FieldError):

@@ -1,0 +1,99 @@
+"""What to say of a test whose code under test does not stop asking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pytest_indexjob.api.errors import DecodeError
+from pytest_indexjob.api.models import IndexingJob
+from pytest_indexjob.exchange import Exchange
+
+_MOST_LINES = 12
+
+
+class _Seen(NamedTuple):
+    """What an answer said, as far as equal ones are one line."""
+
+    call: str
+    answer: str
+
+
+def explain(exchanges: Sequence[Exchange], limit: str, setting: str, *, slept: bool) -> str:
+    """The text of the failure: what was asked over and over, what was answered, and what that hints at."""
+    folded = _folded(exchanges)
+    lines = [f"    {times} x {seen.call}: {seen.answer}" for seen, times in folded[-_MOST_LINES:]]
+    if len(folded) > _MOST_LINES:
+        lines.insert(0, f"    ... {len(folded) - _MOST_LINES} kinds of answers before")
+    hints = [f"hint: {hint}" for hint in _hints(exchanges, slept=slept)]
+    text = f"the code under test does not stop: {limit} (ini key {setting}). What it was answered:"
+    return "\n".join([text, *lines, *hints])
+
+
+def _folded(exchanges: Sequence[Exchange]) -> list[tuple[_Seen, int]]:
+    folded: list[tuple[_Seen, int]] = []
+    for exchange in exchanges:
+        seen = _Seen(f"{exchange.request.method} {urlsplit(exchange.request.url).path}", _answer(exchange))
+        if folded and folded[-1][0] == seen:
+            folded[-1] = seen, folded[-1][1] + 1
+        else:
+            folded.append((seen, 1))
+    return folded
+
+
+def _answer(exchange: Exchange) -> str:
+    if exchange.response is None:
+        return f"no answer ({exchange.error})"
+    job = _job(exchange)
+    if job is None:
+        return f"HTTP {exchange.response.status}"
+    return f"status {job.status.name}, phase {job.phase.name}"
+
+
+def _body(exchange: Exchange) -> Any:
+    try:
+        return json.loads(exchange.response.body) if exchange.response else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _job(exchange: Exchange) -> IndexingJob | None:
+    body = _body(exchange)
+    job = body.get("job") if isinstance(body, dict) else None
+    try:
+        return IndexingJob.from_wire(job) if job is not None else None
+    except DecodeError:
+        return None
+
+
+def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:
+    last = exchanges[-1]
+    job = _job(last)
+    hints = []
+    if job is None:
+        if last.response is not None and last.response.status == 200:
+            hints.append("the answers hold no `job`: code that looks for one has to give up some time")
+    elif job.is_terminal:
+        # From the back: a job does not leave its end.
+        after = next((at for at, each in enumerate(reversed(exchanges)) if not _ended(each)), len(exchanges))
+        name = job.status.name if job.status.is_terminal else job.phase.name
+        hints.append(
+            f"the job ended {name} and was asked for {after - 1} more times: the code under test does not take "
+            f"{name} for an end, or looks elsewhere than in `job.status` and `job.phase`"
+        )
+    elif not (job.status.is_known and job.phase.is_known):
+        hints.append(f"status {job.status.value!r} and phase {job.phase.value!r} are none that the contract knows")
+    if job is not None and job.phase.name == "UNKNOWN":
+        hints.append("the answers hold no phase: code whose time-out is checked only where there is one never stops")
+    if not slept:
+        hints.append("it never slept on the test's clock: ask for indexjob_clock, or let it wait between its calls")
+    elif job is not None and not job.is_terminal:
+        hints.append("the job has not ended: the code under test has no time-out of its own")
+    return hints
+
+
+def _ended(exchange: Exchange) -> bool:
+    job = _job(exchange)
+    return job is not None and job.is_terminal

@@ -1,0 +1,493 @@
+"""Scenarios: how an indexing job goes, as a frozen timeline of steps, and a catalogue of them.
+
+What a life looks like was seen of the live service: no totals at first, counts that jump, final counts that stand 13 s
+before the job turns terminal. Which phase goes with PARTIAL and NO_CHANGES is a guess (SUCCEEDED), and so are the codes
+in ``error_msg``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+from pytest_indexjob.api.models import (
+    UINT64_MAX,
+    DataSourceStatus,
+    IndexedDataSource,
+    IndexingJob,
+    IndexingJobPhase,
+    IndexingJobStatus,
+    WireEnum,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_indexjob.recording.cassette import Playback
+
+E = TypeVar("E", bound=WireEnum)
+
+_RUNNING = ("IN_PROGRESS", "RUNNING")
+# Seen live, in seconds: how long no totals are known, and how long final counts stand before the job's end.
+_BEGINNING = 22.0
+_STANDING = 13.0
+
+
+def _member(enum: type[E], value: object) -> E:
+    """A member; a wire string that the contract does not know makes one too, as the service may add values."""
+    return enum(value) if isinstance(value, str) and value.startswith(enum.prefix()) else enum.parse(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """What the service says of a job from a moment on. ``at`` is in seconds since the job was created.
+
+    ``status`` and ``phase`` are members, wire strings (unknown ones too) or short names. ``data_sources`` need neither
+    uuid nor times: the simulator gives them. ``extra`` holds further fields of the job, as on the wire.
+    """
+
+    at: float
+    status: IndexingJobStatus
+    phase: IndexingJobPhase
+    data_sources: tuple[IndexedDataSource, ...] = ()
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.at) or self.at < 0:
+            raise ValueError(f"a step's time must be 0 or more seconds, not {self.at!r}")
+        object.__setattr__(self, "status", _member(IndexingJobStatus, self.status))
+        object.__setattr__(self, "phase", _member(IndexingJobPhase, self.phase))
+        object.__setattr__(self, "data_sources", tuple(self.data_sources))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended by this step."""
+        return self.status.is_terminal or self.phase.is_terminal
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A job's whole life: steps in order of time, the first at 0; the last one stays.
+
+    ``omit`` names fields of the job that its answers lack (``job``: the whole of it); ``nulls`` sends ``null`` for what
+    is absent; ``fractions`` sends times with fractions of a second and offsets. ``by_contract`` says whether every
+    answer is valid by the published OpenAPI. Raises ``ValueError`` for steps out of order or that leave an end.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    summary: str = ""
+    omit: frozenset[str] = frozenset()
+    nulls: bool = False
+    fractions: bool = False
+    by_contract: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "omit", frozenset(self.omit))
+        times = [step.at for step in self.steps]
+        if not times or times[0] != 0:
+            raise ValueError(f"the scenario {self.name!r} needs a first step at 0 s")
+        if times != sorted(set(times)):
+            raise ValueError(f"the steps of {self.name!r} must go forwards in time: {times}")
+        ended = next((step for step in self.steps if step.is_terminal), None)
+        left = [step for step in self.steps if ended and step.at > ended.at and step.status != ended.status]
+        if ended and left:
+            raise ValueError(
+                f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
+                f"and says {left[0].status.name} at {left[0].at:g} s: an end is not left"
+            )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def __name__(self) -> str:
+        """The name again, which makes pytest's ids of parametrised tests readable."""
+        return self.name
+
+    @property
+    def status(self) -> IndexingJobStatus:
+        """The status in which the job stays."""
+        return self.steps[-1].status
+
+    @property
+    def phase(self) -> IndexingJobPhase:
+        """The phase in which the job stays."""
+        return self.steps[-1].phase
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from the job's creation to its end, or ``None`` for a job that never ends."""
+        return next((step.at for step in self.steps if step.is_terminal), None)
+
+    @property
+    def data_source_count(self) -> int:
+        """How many data sources the job has."""
+        return max(len(step.data_sources) for step in self.steps)
+
+    @classmethod
+    def from_cassette(cls, cassette: Playback | Path | str, *, poll_interval: float = 5.0) -> Self:
+        """The life that a recording's polls tell, taken as ``poll_interval`` seconds apart.
+
+        ``cassette`` is a file, or what the fixture ``indexjob_cassette`` gives. Raises ``CassetteError`` for a file
+        that can't be read, ``ValueError`` for a recording without a poll of a job.
+        """
+        from pathlib import Path
+
+        from pytest_indexjob.recording.cassette import Playback, job_of, load
+
+        playback = cassette if isinstance(cassette, Playback) else Playback([load(Path(cassette))])
+        name = playback.recordings[0].path.stem
+        uuid = playback.job_uuid
+        jobs = [
+            job
+            for request, response in playback.interactions
+            if request.method == "GET" and (job := job_of(response.body)) and job.uuid in (uuid, "")
+        ]
+        if not jobs:
+            raise ValueError(f"the recording {name} holds no poll of a job")
+        steps = [_step_of(job, at * poll_interval) for at, job in enumerate(jobs)]
+        return cls(name=name, steps=tuple(steps), summary=f"as recorded in {name}")
+
+
+def _step_of(job: IndexingJob, at: float) -> Step:
+    sources = tuple(dataclasses.replace(each, started_at=None, completed_at=None) for each in job.data_source_jobs)
+    extra = dict(job.extra) | ({"total_tokens": str(job.total_tokens)} if job.total_tokens else {})
+    return Step(at=at, status=job.status, phase=job.phase, data_sources=sources, extra=extra)
+
+
+# The catalogue: one builder for all lives, and what makes each of them different.
+
+
+class _End(NamedTuple):
+    """How a job ends, and what its counts are by themselves."""
+
+    status: str
+    phase: str
+    source_status: str
+    files: int = 5
+    failed: int | None = 0  # None: all that are not skipped
+    skipped: int | None = 0  # None: all
+    progress: float = 1.0  # of what could be indexed
+    error: tuple[str, str] = ("", "")
+    at_least_one_of: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+
+_FAILED_FILE = ("FILE_PARSE", "some files could not be read")
+_ENDS = {
+    "completed": _End("COMPLETED", "SUCCEEDED", "UPDATED", never=("failed_items",)),
+    "completed-with-skips": _End(
+        "COMPLETED", "SUCCEEDED", "UPDATED", 3, 0, 2, at_least_one_of=("skipped_items",), never=("failed_items",)
+    ),
+    "no-changes": _End("NO_CHANGES", "SUCCEEDED", "NOT_UPDATED", 3, 0, None, never=("failed_items",)),
+    "partial": _End(
+        "PARTIAL",
+        "SUCCEEDED",
+        "PARTIALLY_UPDATED",
+        5,
+        1,
+        error=_FAILED_FILE,
+        at_least_one_of=("failed_items", "skipped_items"),
+    ),
+    "failed": _End(
+        "FAILED", "FAILED", "FAILED", 3, None, error=("DATA_SOURCE_UNREADABLE", "none of the files could be read")
+    ),
+    "error": _End("FAILED", "ERROR", "FAILED", 3, progress=0.0, error=("INTERNAL", "the indexing batch job stopped")),
+    "cancelled": _End("CANCELLED", "CANCELLED", "CANCELLED", progress=0.4, never=("failed_items",)),
+    "succeeded-but-failed": _End("FAILED", "SUCCEEDED", "FAILED", 3, None, error=_FAILED_FILE),
+}
+
+
+class _Counts(NamedTuple):
+    files: int
+    indexed: int
+    failed: int
+    skipped: int
+    removed: int
+    size: int
+
+
+def _whole(name: str, value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= UINT64_MAX:
+        raise ValueError(f"{name} must be a whole number of {least} or more, not {value!r}")
+    return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
+    counts = {name: _whole(name, given[name]) for name in _COUNT_NAMES if name in given}
+    skipped = counts.get("skipped_items", end.skipped)
+    failed = counts.get("failed_items", end.failed)
+    # A number of files that nobody chose makes room for what was.
+    least = (skipped or 0) + (failed or 0) + (1 if end.progress and failed is not None and skipped is not None else 0)
+    files = counts.get("files", max(end.files, least))
+    if skipped is None:
+        skipped = files - (failed or 0)
+    if failed is None:
+        failed = files - skipped
+    if failed + skipped > files:
+        raise ValueError(f"{scenario}: failed_items={failed} and skipped_items={skipped} are more than files={files}")
+    all_of = {"failed_items": failed, "skipped_items": skipped}
+    for name in end.never:
+        if all_of[name]:
+            raise ValueError(f"{scenario}: a job that ends {end.status} has no {name}, so not {all_of[name]}")
+    if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
+        raise ValueError(f"{scenario}: a job that ends so has {' or '.join(end.at_least_one_of)}")
+    if (end.failed is None or end.skipped is None) and failed + skipped != files:
+        raise ValueError(
+            f"{scenario}: of files={files} none is indexed, so failed_items and skipped_items make that up"
+        )
+    indexed = _share_done(files - failed - skipped, end.progress)
+    size = counts.get("total_bytes", files * 1290897)
+    return _Counts(files, indexed, failed, skipped, counts.get("removed_items", 0), size)
+
+
+_COUNT_NAMES = ("files", "failed_items", "skipped_items", "removed_items", "total_bytes")
+_OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration")
+
+
+def _share(total: int, parts: int, at: int) -> int:
+    """The part of a total that falls to one of several, the first ones getting the rest."""
+    return total // parts + (at < total % parts)
+
+
+def _share_done(count: int, progress: float) -> int:
+    return count if progress == 1 else int(count * progress)  # a float would lose a great count's last digits
+
+
+def _sources(counts: _Counts, number: int, progress: float, status: str, error: tuple[str, str]) -> Any:
+    """The data sources at a moment. Equal ones are one object, so that ten thousand cost little."""
+    made: dict[tuple[int, ...], IndexedDataSource] = {}
+
+    def one(at: int) -> IndexedDataSource:
+        files, indexed, failed, skipped, removed, size = (_share(count, number, at) for count in counts)
+        done = tuple(_share_done(count, progress) for count in (indexed, failed, skipped, removed))
+        key = (files, size, *done)
+        if key not in made:
+            read = size * done[0] // files if files else 0
+            partly = status == "PARTIALLY_UPDATED" and not done[1] + done[2]
+            made[key] = IndexedDataSource(
+                status=_member(DataSourceStatus, "UPDATED" if partly else status),
+                total_file_count=files,
+                total_bytes=size,
+                total_bytes_indexed=read,
+                indexed_file_count=done[0],
+                indexed_item_count=done[0],
+                failed_item_count=done[1],
+                skipped_item_count=done[2],
+                removed_item_count=done[3],
+                error_msg=error[0] if done[1] or status == "FAILED" else "",
+                error_details=error[1] if done[1] or status == "FAILED" else "",
+            )
+        return made[key]
+
+    return tuple(one(at) for at in range(number))
+
+
+class _Shape(NamedTuple):
+    """When a life's counts change: shares of its duration and of the work, and how long final counts stand."""
+
+    jumps: tuple[tuple[float, float], ...] = ((0.6, 0.4),)
+    standing: float = _STANDING
+
+
+_SHAPE = _Shape()
+
+
+def _step(at: float, status: str, phase: str, data_sources: tuple[IndexedDataSource, ...] = ()) -> Step:
+    status_member, phase_member = _member(IndexingJobStatus, status), _member(IndexingJobPhase, phase)
+    return Step(at=at, status=status_member, phase=phase_member, data_sources=data_sources)
+
+
+def _life(name: str, end: _End, shape: _Shape = _SHAPE, **given: Any) -> tuple[Step, ...]:
+    counts = _count(name, end, given)
+    number = _whole("data_sources", given.get("data_sources", 1), 1)
+    duration = _seconds("duration", given.get("duration", 339.0))
+    sources = partial(_sources, counts, number)
+    begin, standing = min(_BEGINNING, duration / 6), min(shape.standing, duration / 4)
+    final = sources(progress=1.0, status=end.source_status, error=end.error)
+    steps = [_step(0, *_RUNNING)]
+    for share, progress in ((0.0, 0.0), *shape.jumps):
+        at = begin + share * (duration - standing - begin)
+        steps.append(_step(at, *_RUNNING, sources(progress=progress, status="IN_PROGRESS", error=("", ""))))
+    if standing:
+        steps.append(_step(duration - standing, *_RUNNING, final))
+    steps.append(_step(duration, end.status, end.phase, final))
+    return tuple(steps)
+
+
+def _outcome(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS[name], **given)
+
+
+def _cancelled(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS[name], _Shape(standing=0.0), **given)
+
+
+def _completed(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS["completed"], **given)
+
+
+def _pending(name: str, **given: Any) -> tuple[Step, ...]:
+    pending = _step(0, "PENDING", "PENDING")
+    rest = [dataclasses.replace(step, at=step.at + 60) for step in _life(name, _ENDS["completed"], **given)]
+    return (pending, *rest)
+
+
+def _stuck(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS["completed"], **given)[:2]
+
+
+def _future(name: str, **given: Any) -> tuple[Step, ...]:
+    end = _End("INDEX_JOB_STATUS_ARCHIVED", "BATCH_JOB_PHASE_ARCHIVED", "DATA_SOURCE_STATUS_ARCHIVED")
+    return _life(name, end, **given)
+
+
+def _jump(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS["completed"], _Shape(jumps=((0.4, 0.4), (0.8, 1.0))), **given)
+
+
+def _late(name: str, **given: Any) -> tuple[Step, ...]:
+    steps = _life(name, _ENDS["completed"], **given)
+    ended, counted = steps[-1], steps[-3]
+    done = [dataclasses.replace(each, status=DataSourceStatus.UPDATED) for each in counted.data_sources]
+    early = dataclasses.replace(ended, data_sources=tuple(done))
+    return (*steps[:-2], early, dataclasses.replace(ended, at=ended.at + _STANDING))
+
+
+def _early(name: str, **given: Any) -> tuple[Step, ...]:
+    return _life(name, _ENDS["completed"], _Shape(standing=120.0), **given)
+
+
+def _uint64(name: str, **given: Any) -> tuple[Step, ...]:
+    steps = _life(name, _ENDS["completed"], **given)
+    fields = (field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0)
+    counts: dict[str, Any] = dict.fromkeys(fields, UINT64_MAX)
+    huge = dataclasses.replace(steps[-1].data_sources[0], **counts)
+    extra = {"total_tokens": str(UINT64_MAX)}
+    return tuple(
+        dataclasses.replace(step, data_sources=(huge, *step.data_sources[1:]), extra=extra)
+        if step.is_terminal
+        else step
+        for step in steps
+    )
+
+
+def _legacy(name: str, **given: Any) -> tuple[Step, ...]:
+    """As the service spoke in 2025-08: totals of the job, and no data sources."""
+
+    def old(step: Step) -> Step:
+        totals = {
+            "total_items_indexed": sum(each.indexed_item_count for each in step.data_sources),
+            "total_items_failed": sum(each.failed_item_count for each in step.data_sources),
+            "total_items_skipped": sum(each.skipped_item_count for each in step.data_sources),
+        }
+        shown = {field: str(count) for field, count in totals.items() if count}
+        return dataclasses.replace(step, data_sources=(), extra=shown)
+
+    return tuple(old(step) for step in _life(name, _ENDS["completed-with-skips"], **given))
+
+
+class _Entry(NamedTuple):
+    build: Callable[..., tuple[Step, ...]]
+    summary: str
+    form: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+
+def _entry(build: Callable[..., tuple[Step, ...]], summary: str, *, defaults: Any = (), **form: Any) -> _Entry:
+    return _Entry(build, summary, form, dict(defaults))
+
+
+_CATALOGUE: dict[str, _Entry] = {
+    "completed": _entry(_outcome, "all files are indexed"),
+    "completed-with-skips": _entry(_outcome, "COMPLETED with 1 file indexed and 2 skipped, being unchanged"),
+    "no-changes": _entry(_outcome, "nothing had to be indexed: all files are skipped"),
+    "partial": _entry(_outcome, "some files fail"),
+    "failed": _entry(_outcome, "no file could be indexed"),
+    "error": _entry(_outcome, "status FAILED with phase ERROR (a guess): the batch job itself stopped"),
+    "cancelled": _entry(_cancelled, "the job is cancelled midway, not by this API"),
+    "succeeded-but-failed": _entry(_outcome, "phase SUCCEEDED with status FAILED (a guess): the phase alone misleads"),
+    "pending": _entry(_pending, "the job waits for 60 s as PENDING before it runs"),
+    "stuck": _entry(_stuck, "the job never ends"),
+    "missing-job": _entry(_completed, "no answer holds a job", omit={"job"}),
+    "missing-phase": _entry(_completed, "no answer holds a phase", omit={"phase"}),
+    "missing-status": _entry(_completed, "no answer holds a status", omit={"status"}),
+    "future-status": _entry(_future, "the job ends in enum values that nobody knows today", by_contract=False),
+    "counts-jump": _entry(_jump, "counts stand still, then jump: 0, 2, 5 of 5 files"),
+    "late-final-counts": _entry(_late, "the job ends 13 s before its final counts are there (a guess)"),
+    "early-final-counts": _entry(_early, "final counts stand for two minutes before the job ends"),
+    "string-counts-at-uint64-max": _entry(_uint64, "counts of 2**64-1, as strings"),
+    "legacy-fields": _entry(_legacy, "the job-level totals of 2025-08, and no data sources", by_contract=False),
+    "explicit-nulls": _entry(
+        _completed,
+        "null for all that is absent, as hand-written fixtures do",
+        nulls=True,
+        by_contract=False,
+    ),
+    "fractional-timestamps": _entry(
+        _completed,
+        "times with fractions of a second and with offsets, which RFC 3339 allows",
+        fractions=True,
+    ),
+    "many-data-sources": _entry(
+        _completed,
+        "a thousand data sources",
+        defaults={"data_sources": 1000, "files": 5000},
+    ),
+}
+_OUTCOMES = ("completed", "completed-with-skips", "no-changes", "partial", "failed", "error", "cancelled")
+
+
+def names() -> tuple[str, ...]:
+    """The names of all scenarios of the catalogue."""
+    return tuple(_CATALOGUE)
+
+
+def get(name: str, **overrides: Any) -> Scenario:
+    """The scenario of that name.
+
+    ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``, ``total_bytes`` (of all data
+    sources together), ``data_sources`` (how many), ``duration`` (seconds). Raises ``ValueError``, with the names most
+    like it, for an unknown name, and for overrides that contradict each other or the end; ``TypeError`` for an
+    unknown override.
+    """
+    if name not in _CATALOGUE:
+        near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.5)
+        did = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"there is no scenario {name!r}.{did} There are: {', '.join(_CATALOGUE)}")
+    for wrong in overrides:
+        if wrong not in _OVERRIDES:
+            near = difflib.get_close_matches(wrong, _OVERRIDES, n=1)
+            did = f" (did you mean {near[0]}?)" if near else ""
+            raise TypeError(f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}")
+    entry = _CATALOGUE[name]
+    steps = entry.build(name, **{**entry.defaults, **overrides})
+    return Scenario(name=name, steps=steps, summary=entry.summary, **entry.form)
+
+
+def outcomes() -> tuple[Scenario, ...]:
+    """A scenario for every end that a job can come to; made for ``pytest.mark.parametrize``."""
+    return tuple(get(name) for name in _OUTCOMES)
+
+
+def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
+    """A scenario by its name, or one's own as it is, which takes no overrides."""
+    if isinstance(scenario, str):
+        return get(scenario, **overrides)
+    if not overrides:
+        return scenario
+    if _CATALOGUE.get(scenario.name) and scenario == get(scenario.name):
+        return get(scenario.name, **overrides)
+    raise TypeError(f"overrides are for the catalogue's scenarios: write {', '.join(overrides)} into your own steps")

@@ -73,7 +73,7 @@ _HOMES = {
     "simulation.simulator": "Simulator",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
-# Modules that are public as a whole.
+# Modules whose names are public.
 _MODULES = {"faults": "simulation.faults", "scenarios": "simulation.scenarios"}
 
 __all__ = sorted(["__version__", *_HOME, *_MODULES])  # noqa: PLE0605  # the table above is the one list of names

@@ -80,7 +80,7 @@ BAD = {
     "unsafe-tag": (b"interactions: !!python/object/apply:os.abort []\nversion: 1\n", 1),
     "custom-tag": (b"interactions: []\nversion: !mine 1\n", 2),
     "bomb": (bomb().encode(), None),
-    "deep": (b"[" * 20_000, None),
+    "deep": (b"[" * 100_000, None),
     "control-characters": (b"interactions: \x01\n", None),
 }
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without it was cut short.
 FORMAT_VERSION = 1
 
+_DEEPEST = 50
+
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
@@ -109,6 +111,7 @@ def _parse(path: Path, text: str) -> object:
     from vcr.serializers import yamlserializer
 
     try:
+        _check_depth(text)
         return yamlserializer.deserialize(text)
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
@@ -118,6 +121,17 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(path, line, f"it is not YAML ({error.problem}); was it cut short?") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
+
+
+def _check_depth(text: str) -> None:
+    """Raise ``RecursionError`` for YAML nested deeper than any cassette: libyaml would crash the process."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecursionError
 
 
 def _line_of_interaction(text: str, at: int) -> int | None:

@@ -247,19 +247,12 @@ class Simulator:
         raise self._unknown(request, call)
 
     def _route(self, request: Request) -> tuple[str, tuple[str, ...]]:
-        """The call that a request makes, with the identifiers in its path; ``""`` or a list of methods for none."""
         url = request.url
         if url.startswith(f"{self.report_url}/indexing_jobs/"):
             return "report", (url[len(self.report_url) + len("/indexing_jobs/") :].partition("?")[0],)
-        path = (url[len(self.base_url) :] if url.startswith(self.base_url) else urlsplit(url).path).partition("?")[0]
-        if path == faults.LOGIN_PATH:
-            return "login", ()
-        for pattern, calls in _ROUTES:
-            match = pattern.fullmatch(path)
-            if match:
-                call = calls.get(request.method, "wrong method: " + ", ".join(calls))
-                return call, tuple(unquote(part) for part in match.groups())
-        return "", ()
+        if not url.startswith(self.base_url):
+            return call_of(request)
+        return call_of(request._replace(url=url[len(self.base_url) :]))
 
     def _unknown(self, request: Request, call: str) -> _Refusal:
         """What is no call of the API: invented ones are a mistake that the test's end tells of."""
@@ -538,6 +531,22 @@ class Simulator:
         if source.data_source_uuid:
             return json.dumps(source.data_source_uuid)[1:-1]
         return f"{(0x70AA91F4 + at) & 0xFFFFFFFF:08x}-b5f1-{_NODE}"
+
+
+def call_of(request: Request) -> tuple[str, tuple[str, ...]]:
+    """The call that a request makes, by the client's name for it, with the identifiers in its path.
+
+    ``""`` for a path that is none of the API's; ``"wrong method: "`` and the right ones for a method that is none.
+    """
+    path = urlsplit(request.url).path
+    if path == faults.LOGIN_PATH:
+        return "login", ()
+    for pattern, calls in _ROUTES:
+        match = pattern.fullmatch(path)
+        if match:
+            call = calls.get(request.method, "wrong method: " + ", ".join(calls))
+            return call, tuple(unquote(part) for part in match.groups())
+    return "", ()
 
 
 def _at(step: Step) -> float:

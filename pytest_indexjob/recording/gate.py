@@ -1,0 +1,233 @@
+"""The gate: looks for secrets in the exact text that is about to be written.
+
+It shares no pattern and no decoder with redaction, so that one's blind spot is not the other's.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import json
+import re
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+from pytest_indexjob.recording.redaction import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_SHORTEST = 4  # a shorter "secret" is in every text
+_LARGEST = 16 * 1024 * 1024  # what a compressed body may grow to
+
+
+class Leak(NamedTuple):
+    """A secret that the gate found: the line of the text, counted from 1, and its kind. Never its value."""
+
+    line: int
+    kind: str
+
+
+_UNREPLACED = r"(?!REDACTED)"
+_FIELDS = (
+    "authorization|proxy-authorization|cookie|set-cookie|x-api-key|x-auth-token|password|passwd|token|access_token"
+    "|refresh_token|id_token|auth_token|secret|client_secret|secret_key|api_key|apikey|private_key|credentials?"
+)
+_FIELD = re.compile(rf"(?i)(?:{_FIELDS})")
+_RULES = (
+    ("DigitalOcean token", re.compile(r"(?i)do[opr]t?_v1_[a-f0-9]{8}")),
+    ("API key", re.compile(r"\bsk[-_][A-Za-z0-9][A-Za-z0-9_-]{18}")),
+    ("API key", re.compile(r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32})")),
+    ("bearer token", re.compile(rf"(?i)\bbearer\s+{_UNREPLACED}(?=\S{{0,200}}\d)[\w.~+/-]{{6}}")),
+    ("JWT", re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{5}")),
+    ("AWS key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}")),
+    ("private key", re.compile(r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----")),
+    ("password in URL", re.compile(r"\w://[^\s/?#:@\"'<>\\]{0,200}:[^\s/?#@\"'<>\\]{1,200}@")),
+    (
+        "signed URL",
+        re.compile(
+            r"(?i)[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|awsaccesskeyid)="
+            rf"{_UNREPLACED}[^\s&\"'<>]"
+        ),
+    ),
+    ("secret parameter", re.compile(rf"(?i)(?:^|[?&])(?:{_FIELDS}|key)={_UNREPLACED}[^\s&\"'<>]")),
+)
+_BASIC = re.compile(r"(?i)\bbasic\s+([A-Za-z0-9+/]{6,}=*)")
+_RUN = re.compile(r"[\w+/-]{6,}")
+_DEPTH = 6
+_BUDGET = 32 * 1024 * 1024  # letters in all views of one string
+
+
+def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
+    """What secrets are in a text that is about to be written, by value, shape or the name of their field."""
+    known = [secret for secret in map(str.strip, secrets) if len(secret) >= _SHORTEST and secret not in PLACEHOLDER]
+    found: set[Leak] = set()
+    for line, name, leaf in _leaves(text):
+        if _FIELD.fullmatch(name) and leaf.strip() and PLACEHOLDER not in leaf:
+            found.add(Leak(line, "secret field"))
+        found.update(Leak(line, kind) for kind in _kinds(leaf, known))
+    for line, written in enumerate(text.split("\n"), 1):
+        # A comment is no leaf of the document, nor is what can't be read as one.
+        found.update(Leak(line, kind) for kind, rule in _RULES if rule.search(written))
+        found.update(Leak(line, "known secret") for secret in known if secret in written)
+    return sorted(found)
+
+
+def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
+    """Every scalar of a YAML document: its line, the name it stands under, its text. Nothing is constructed."""
+    import yaml
+
+    try:
+        # Not libyaml's loader: it crashes the process on deep nesting.
+        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        yield 1, "", text
+        return
+    waiting, seen = [("", root)] if root else [], set()
+    while waiting:
+        name, node = waiting.pop()
+        # An alias is the node it names: once is enough.
+        if (id(node), name) in seen:
+            continue
+        seen.add((id(node), name))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                waiting += [("", key), (key.value if isinstance(key, yaml.ScalarNode) else "", value)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += [(name, item) for item in node.value]
+        else:
+            yield node.start_mark.line + 1, name, _scalar(node)
+
+
+def _scalar(node: Any) -> str:
+    if node.tag != "tag:yaml.org,2002:binary":
+        return str(node.value)
+    try:
+        return binascii.a2b_base64(node.value.encode("ascii", "replace")).decode("latin-1")
+    except binascii.Error:
+        return str(node.value)
+
+
+def _kinds(leaf: str, known: list[str]) -> Iterator[str]:
+    for how, view in _views(leaf, known):
+        shown = f" ({how})" if how else ""
+        yield from (f"{kind}{shown}" for kind, rule in _RULES if rule.search(view))
+        if any(b":" in _base64(found) for found in _BASIC.findall(view)):
+            yield f"Basic credentials{shown}"
+        if any(secret in view or secret.encode("utf-8", "replace").decode("latin-1") in view for secret in known):
+            yield f"known secret{shown}"
+        if any(_FIELD.fullmatch(name) for name in _fields(view)):
+            yield f"secret field{shown}"
+
+
+def _views(leaf: str, known: list[str]) -> Iterator[tuple[str, str]]:
+    """A string, and all that it says when it is decoded, and that again: each with how it was come by."""
+    waiting, seen, budget = [("", leaf, 0)], {leaf}, _BUDGET
+    for how, view, depth in waiting:
+        yield how, view
+        if depth == _DEPTH:
+            continue
+        for step, other in _one_step(view, known):
+            if other not in seen and budget > 0:
+                budget -= len(other)
+                seen.add(other)
+                waiting.append((f"{how}, {step}" if how and how != step else step, other, depth + 1))
+
+
+def _one_step(view: str, known: list[str]) -> Iterator[tuple[str, str]]:
+    for mark, step, decode in _STEPS:
+        if mark in view:
+            yield step, decode(view)
+    if not view.isascii():
+        yield from _unpacked(view)
+    for run in _RUN.findall(view):
+        for step, octets in _read_run(run):
+            yield from ((step, said) for said in _said(octets, known))
+
+
+def _said(octets: bytes, known: list[str]) -> Iterator[str]:
+    plain = octets.decode("latin-1")
+    if b"\x1f\x8b\x08" in octets or any(secret.encode("utf-8", "replace") in octets for secret in known):
+        yield plain
+    with suppress(UnicodeDecodeError):
+        text = octets.decode("utf-8")
+        if not re.search(r"[\0-\x08\x0e-\x1f\x7f-\x9f]", text):
+            yield text
+            return
+    yield from re.findall(r"[\s!-~]{8,}", plain)
+
+
+def _spelled_out(view: str) -> str:
+    plain = re.sub(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", _plain_letter, view, flags=re.DOTALL)
+    # Letters beyond 16 bits are written as two.
+    return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _plain_letter(match: re.Match[str]) -> str:
+    said = match[1]
+    return chr(int(said[1:], 16)) if len(said) > 1 else {"n": "\n", "r": "\r", "t": "\t"}.get(said, said)
+
+
+_STEPS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("%", "percent-encoded", unquote),
+    ("+", "percent-encoded", unquote_plus),
+    ("&", "HTML-escaped", html.unescape),
+    ("\\", "escaped", _spelled_out),
+    ("\0", "UTF-16", lambda view: view.replace("\0", "")),
+)
+
+
+def _read_run(run: str) -> Iterator[tuple[str, bytes]]:
+    for skipped in range(4):
+        yield "base64", _base64(run[skipped:])
+    if len(run) >= 8:
+        for digits in re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run) + re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run[1:]):
+            yield "hexadecimal", binascii.unhexlify(digits)
+
+
+def _base64(run: str) -> bytes:
+    standard = run.rstrip("=").replace("-", "+").replace("_", "/").encode("ascii", "replace")
+    try:
+        return binascii.a2b_base64(standard[: len(standard) - (len(standard) % 4 == 1)] + b"==")
+    except binascii.Error:
+        return b""
+
+
+def _unpacked(view: str) -> Iterator[tuple[str, str]]:
+    try:
+        packed = view.encode("latin-1")
+    except UnicodeEncodeError:
+        return
+    for window in (47, -15):
+        stream = zlib.decompressobj(window)
+        try:
+            plain = stream.decompress(packed[max(0, packed.find(b"\x1f\x8b\x08")) :], _LARGEST)
+        except zlib.error:
+            continue
+        if plain:
+            yield "compressed", plain.decode("latin-1")
+
+
+def _fields(view: str) -> Iterator[str]:
+    """The names of the fields of a JSON text that hold a value which is not replaced."""
+    if view.lstrip()[:1] not in ("{", "["):
+        return
+    try:
+        waiting = [json.loads(view, strict=False, parse_int=str, object_pairs_hook=_Fields)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, _Fields):
+            yield from (name for name, value in part if isinstance(value, str) and value and PLACEHOLDER not in value)
+            waiting += [value for _, value in part]
+        elif isinstance(part, list):
+            waiting += part
+
+
+class _Fields(tuple[Any, ...]):
+    """The fields of a JSON object as pairs, so that a name that is there twice hides nothing."""
+
+    __slots__ = ()

@@ -21,7 +21,7 @@ def test_every_python_block_runs(pytester, block):
     pytester.makepyfile(test_block=block if "def test_" in block else f"{block}\n\ndef test_it():\n    pass\n")
     result = pytester.runpytest("-p", "no:cacheprovider")
     assert result.ret == 0
-    assert result.parseoutcomes()["passed"] == block.count("def test_") or "def test_" not in block
+    assert result.parseoutcomes()["passed"] >= block.count("def test_")
 
 
 def test_the_readme_fits_on_two_screens_and_has_two_commands():

@@ -42,6 +42,12 @@ def _member(enum: type[E], value: object) -> E:
     return enum(value) if isinstance(value, str) and value.startswith(enum.prefix()) else enum.parse(value)
 
 
+def _parsed(source: IndexedDataSource) -> IndexedDataSource:
+    if isinstance(source.status, DataSourceStatus):
+        return source
+    return dataclasses.replace(source, status=_member(DataSourceStatus, source.status))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
     """What the service says of a job from a moment on. ``at`` is in seconds since the job was created.
@@ -61,7 +67,7 @@ class Step:
             raise ValueError(f"a step's time must be 0 or more seconds, not {self.at!r}")
         object.__setattr__(self, "status", _member(IndexingJobStatus, self.status))
         object.__setattr__(self, "phase", _member(IndexingJobPhase, self.phase))
-        object.__setattr__(self, "data_sources", tuple(self.data_sources))
+        object.__setattr__(self, "data_sources", tuple(_parsed(each) for each in self.data_sources))
 
     @property
     def is_terminal(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import logging
@@ -28,14 +29,15 @@ from pytest_indexjob.simulation.simulator import Simulator
 
 EIGHT_HOURS = 8 * 3600.0
 POLLS = 5761  # one every 5 s, and the last
-ROUNDS = 3
+ROUNDS = 5
 HEADERS = {"Authorization": "Bearer any"}
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 
 
-def best(work: Callable[[], float]) -> float:
-    """The shortest of some rounds' seconds."""
-    return min(work() for _ in range(ROUNDS))
+def best(*works: Callable[[], float]) -> list[float]:
+    """The shortest seconds of each, of some rounds in which they take turns."""
+    rounds = [[work() for work in works] for _ in range(ROUNDS)]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -156,7 +158,7 @@ def poll_among(jobs: int) -> float:
         for _ in range(5000):
             simulator.handle(ask)
 
-    return best(lambda: seconds(polls)) / 5000
+    return best(lambda: seconds(polls))[0] / 5000
 
 
 def memory_of(jobs: int) -> float:
@@ -186,7 +188,7 @@ def requests_a_second(port: int, path: str) -> float:
             connection.request("GET", path, headers=HEADERS)
             connection.getresponse().read()
 
-    rate = 2000 / best(lambda: seconds(ask))
+    rate = 2000 / best(lambda: seconds(ask))[0]
     connection.close()
     return rate
 
@@ -205,17 +207,20 @@ def servers() -> tuple[float, float]:
 
 
 def main() -> None:
+    # What all these libraries hold is not to be looked through for garbage on behalf of one of them.
+    gc.collect()
+    gc.freeze()
     names = ("pytest-indexjob", "gradient", "httpx", "requests", "respx", "pytest-httpserver")
     print(", ".join(f"{name} {version(name)}" for name in names), f"on Python {sys.version.split()[0]}\n")
-    ours, peer, limit = best(gradient_simulated), best(gradient_respx), best(gradient_transport)
+    ours, peer, limit = best(gradient_simulated, gradient_respx, gradient_transport)
     print(f"gradient, {POLLS} polls: simulator {ours:.2f} s, respx {peer:.2f} s, MockTransport {limit:.2f} s")
     print(f"    against respx {ours / peer:.2f} (at most 1), against MockTransport {ours / limit:.2f} (at most 1.3)")
-    ours, limit = best(own_client), best(trivial_adapter)
+    ours, limit = best(own_client, trivial_adapter)
     print(f"own client, {POLLS} polls: {ours:.2f} s, trivial adapter {limit:.2f} s: {ours / limit:.2f} (at most 1.3)")
     few, many = poll_among(10), poll_among(100_000)
     print(f"a poll among 10 jobs {few * 1e6:.1f} us, among 100,000 {many * 1e6:.1f} us: {many / few:.2f}")
     print(f"100,000 jobs: {memory_of(100_000):.0f} MB (under 200)")
-    print(f"a job of 10,000 data sources: {best(many_sources) * 1e3:.0f} ms with its parsing (under 50)")
+    print(f"a job of 10,000 data sources: {best(many_sources)[0] * 1e3:.0f} ms with its parsing (under 50)")
     ours, peer = servers()
     print(f"server: {ours:.0f} requests a second, pytest-httpserver {peer:.0f}: {ours / peer:.1f} times")
 

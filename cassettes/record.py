@@ -24,7 +24,7 @@ from pytest_indexjob.simulation.documented import DocumentedExample, example_job
 from pytest_indexjob.simulation.server import LoopbackServer
 from pytest_indexjob.simulation.simulator import Simulator
 
-METADATA = {
+PROVENANCE = {
     "recorded_by": "cassettes/record.py",
     "recorded_from": "the simulator behind a loopback server, not the live service",
 }
@@ -133,7 +133,7 @@ def record(service: Any, clock: VirtualClock, ask: Callable[[IndexingJobClient],
         with suppress(ApiError, DecodeError):  # errors are stories too
             ask(client)
     server.stop()
-    return dump(interactions, METADATA)
+    return dump(interactions, PROVENANCE)
 
 
 def main(folder: Path) -> None:

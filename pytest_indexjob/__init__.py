@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
     from pytest_indexjob.checking.assertions import assert_transitions as assert_transitions
+    from pytest_indexjob.run import CassetteWarning as CassetteWarning
     from pytest_indexjob.simulation import faults as faults
     from pytest_indexjob.simulation import scenarios as scenarios
     from pytest_indexjob.simulation.clock import VirtualClock as VirtualClock
@@ -66,6 +67,7 @@ _HOMES = {
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase assert_status "
         "assert_transitions"
     ),
+    "run": "CassetteWarning",
     "simulation.clock": "VirtualClock",
     "simulation.faults": "Fault",
     "simulation.scenarios": "Scenario Step",

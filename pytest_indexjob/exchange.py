@@ -15,7 +15,10 @@ _PLAIN_PARAMETERS = frozenset(("page", "per_page"))
 
 def _header(headers: Headers, name: str) -> str:
     name = name.lower()
-    return next((value for key, value in headers if key.lower() == name), "")
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return ""
 
 
 def shown_url(url: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.recording.cassette import Playback
+    from pytest_indexjob.recording.recorder import Recorder
     from pytest_indexjob.simulation.clock import VirtualClock
     from pytest_indexjob.simulation.simulator import Simulator
 
@@ -63,6 +64,7 @@ class Interception:
         self._max_hours = max_hours
         self._runaway = ""
         self.source: Source | None = None
+        self.recorder: Recorder | None = None
         self._strict_playback: Playback | None = None
         self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
         self._test = test
@@ -105,10 +107,14 @@ class Interception:
         self.source = simulator
         self.hosts |= simulator.hosts
 
-    def play(self, playback: Playback, *, strict: bool) -> None:
-        """Let recordings answer; ``strict`` also complains of answers that were left unplayed."""
-        self.source = playback
+    def play(self, playback: Playback, *, strict: bool, recorder: Recorder | None = None) -> None:
+        """Let recordings answer; ``strict`` also complains of answers that were left unplayed.
+
+        With a ``recorder`` the service answers what they do not, and it is recorded.
+        """
+        self.source = recorder or playback
         self.hosts |= playback.hosts
+        self.recorder = recorder
         self._strict_playback = playback if strict else None
 
     def complaint(self, *, passed: bool = False) -> str:
@@ -129,7 +135,7 @@ class Interception:
 
     def claims(self, host: str | None, port: int | None, scheme: str) -> bool:
         """Whether requests to a host are the source's to answer."""
-        if host is None or scheme not in _DEFAULT_PORTS:
+        if host is None or scheme not in _DEFAULT_PORTS or self.guard.passing():
             return False
         host = host.lower()
         return host == _API_HOST or _netloc(host, port, scheme) in self.hosts
@@ -147,8 +153,38 @@ class Interception:
             if isinstance(error, IndexJobError):
                 self.journal.add_miss(error)
             raise
+        if self.recorder is not None:
+            self.hosts |= self.recorder.hosts
         self.journal.add(Exchange(request, response, None, at))
         return response
+
+    def forward(self, request: Request, timeout: float) -> Response:
+        """What the real service answers, as it came over the wire. Raises ``TransportFault`` for no answer."""
+        import requests
+        import urllib3
+
+        session = requests.Session()
+        session.headers.clear()
+        session.auth = _as_it_is  # a netrc entry is not to take the place of the client's own token
+        headers = {name: value for name, value in request.headers if name.lower() not in _HOP_BY_HOP}
+        with self.guard.let_pass(), session:
+            try:
+                answer = session.request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    data=request.body or None,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                body = answer.raw.read(decode_content=False)
+            except (requests.RequestException, OSError, urllib3.exceptions.HTTPError) as error:
+                late = isinstance(error, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError)
+                kind: Any = "timeout" if late else "refused"
+            else:
+                return Response(answer.status_code, tuple(answer.raw.headers.items()), body, answer.reason or "")
+        raise TransportFault(kind)
 
     def answer_elsewhere(self, request: Request) -> Response:
         """The source's answer for a server's client, which no exception reaches: what fails the test is told it."""
@@ -217,6 +253,14 @@ class Interception:
         self.journal.add(Exchange(request, answer, None, self.clock.elapsed))
 
 
+# Headers of one connection, which the next one makes anew.
+_HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "proxy-authorization", "te", "transfer-encoding")
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
 def _prepared(request: requests.PreparedRequest) -> Request:
     body = request.body or b""
     content = body.encode() if isinstance(body, str) else bytes(body)
@@ -248,6 +292,8 @@ def _adapter_class() -> type[Any]:
             except TransportFault as fault:
                 kind = requests.ReadTimeout if fault.kind == "timeout" else requests.ConnectionError
                 raise kind(f"{fault.kind}: {asked!r}", request=request) from None
+            if answer.cut_after is None and not answer.header("content-encoding"):
+                return self._plain(request, asked, answer)
             raw = HTTPResponse(
                 body=_stream(answer.body, answer.cut_after),
                 headers=HTTPHeaderDict(_framed(answer, asked.method)),
@@ -259,6 +305,19 @@ def _adapter_class() -> type[Any]:
                 request_method=asked.method,
             )
             return self.build_response(request, raw)
+
+        def _plain(self, request: requests.PreparedRequest, asked: Request, answer: Response) -> requests.Response:
+            # Without urllib3's response in between, whose making takes as long as all the rest.
+            response = requests.Response()
+            headers: dict[str, str] = {}
+            for name, value in _framed(answer, asked.method):
+                headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            response.headers.update(headers)
+            response.status_code, response.reason, response.url = answer.status, answer.phrase, asked.url
+            response.encoding = requests.utils.get_encoding_from_headers(response.headers)
+            response.request = request
+            response.raw = io.BytesIO(answer.body if _has_body(answer, asked.method) else b"")
+            return response
 
     return SourceAdapter
 
@@ -461,7 +520,9 @@ def _httpx_patches(interception: Interception) -> Iterator[Patch]:
 def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
     import httpx
 
-    asked = Request(request.method, str(request.url), tuple(request.headers.multi_items()), body)
+    # The raw pairs: httpx looks for the encoding of all of them anew for each that it decodes.
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    asked = Request(request.method, str(request.url), headers, body)
     try:
         answer = interception.answer(asked, request.extensions.get("timeout", {}).get("read"))
     except TransportFault as fault:
@@ -469,7 +530,11 @@ def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
         raise kind(f"{fault.kind}: {asked!r}", request=request) from None
     stream = httpx.ByteStream(answer.body) if answer.cut_after is None else _httpx_cut_stream(answer)
     extensions = {"http_version": b"HTTP/1.1", "reason_phrase": answer.phrase.encode("ascii", "replace")}
-    return httpx.Response(answer.status, headers=_framed(answer, asked.method), stream=stream, extensions=extensions)
+    framed = [
+        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
+        for name, value in _framed(answer, asked.method)
+    ]
+    return httpx.Response(answer.status, headers=framed, stream=stream, extensions=extensions)
 
 
 def _httpx_cut_stream(answer: Response) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient, IndexJobSettings
     from pytest_indexjob.exchange import Journal
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
 
-T = TypeVar("T")
-
 MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
+_PASSED = pytest.StashKey[bool]()
+_TOTALS = pytest.StashKey[bool]()
 # What recorded and simulated answers are asked with, so that no real token is in a test.
 _TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
@@ -32,6 +32,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--indexjob-live",
         action="store_true",
         help="let the real service answer: it is slow and billed, and needs DIGITALOCEAN_ACCESS_TOKEN",
+    )
+    group.addoption(
+        "--indexjob-record",
+        choices=("none", "once", "new_episodes", "all", "rewrite"),
+        default="none",
+        help="record marked tests from the service, secrets redacted (vcrpy's modes); none where CI is set, unless "
+        "given on the command line",
+    )
+    group.addoption(
+        "--indexjob-max-age",
+        metavar="DAYS",
+        help="fail tests whose recordings are older, by what they say of themselves; warn:DAYS warns",
+    )
+    parser.addini(
+        "indexjob_anonymize", "replace uuids in what is recorded by numbered ones", type="bool", default=False
     )
     parser.addini(
         "indexjob_allowed_hosts",
@@ -50,6 +65,15 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(*names, strict=False): answer every indexing-job call of the test from these recordings (or from "
         "the test's own); strict also fails the test if recorded answers were left unplayed",
     )
+    if config.getoption("--indexjob-record") != "none" or config.getoption("--indexjob-max-age") is not None:
+        from pytest_indexjob.run import check_options
+
+        check_options(config)
+        from pytest_indexjob.totals import Totals
+
+        config.stash[_TOTALS] = True
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Totals(config), "indexjob-totals")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -61,6 +85,31 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         own = (at for at, name in enumerate(names) if known.get(name) and known[name][-1].scope == "function")
         names.insert(next(own, len(names)), MARKER)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep whether the test passed: only then is written what it recorded. Send along what the run adds up."""
+    report: Any = yield
+    if _INTERCEPTION in item.stash:
+        if call.when == "call":
+            item.stash[_PASSED] = report.passed and not hasattr(report, "wasxfail")
+        elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
+            from pytest_indexjob.totals import facts_of
+
+            report.indexjob = facts_of(item.config, item.stash[_INTERCEPTION])
+    return report  # type: ignore[no-any-return]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Write what the test recorded, once all its fixtures are done."""
+    result = yield
+    if _INTERCEPTION in item.stash and item.stash.get(_PASSED, False):
+        from pytest_indexjob.run import save
+
+        save(item.stash[_INTERCEPTION])
+    return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -108,19 +157,9 @@ def indexjob_settings() -> IndexJobSettings:
 def _indexjob_interception(
     request: pytest.FixtureRequest, indexjob_settings: IndexJobSettings
 ) -> Iterator[Interception]:
-    from pytest_indexjob.exchange import Journal
-    from pytest_indexjob.interception import Interception
-    from pytest_indexjob.simulation.clock import VirtualClock
+    from pytest_indexjob.run import interception_for
 
-    interception = Interception(
-        Journal(),
-        VirtualClock(),
-        test=request.node.nodeid,
-        base_url=indexjob_settings.base_url,
-        allowed_hosts=request.config.getini("indexjob_allowed_hosts"),
-        max_polls=int(_ini_number(request.config, "indexjob_max_polls")),
-        max_hours=_ini_number(request.config, "indexjob_max_hours"),
-    )
+    interception = interception_for(request, indexjob_settings)
     request.node.stash[_INTERCEPTION] = interception
     if not request.config.getoption("--indexjob-live"):
         interception.start()
@@ -129,17 +168,6 @@ def _indexjob_interception(
     complaint = interception.complaint()
     if complaint:
         pytest.fail(complaint, pytrace=False)
-
-
-def _ini_number(config: pytest.Config, name: str) -> float:
-    text = config.getini(name)
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not number > 0:
-        raise pytest.UsageError(f"{name} must be a number above 0, not {text!r}")
-    return number
 
 
 @pytest.fixture
@@ -153,37 +181,9 @@ def indexjob_cassette(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Playback:
     """The recordings that the mark names, put in front of every HTTP client: ``.job_uuid``, ``.unplayed``."""
-    from pytest_indexjob.recording.library import name_for_test, open_cassettes
+    from pytest_indexjob.run import play
 
-    names, strict = _mark_arguments(request.node.get_closest_marker(MARKER))
-    test = f"{request.cls.__name__}.{request.node.name}" if request.cls else request.node.name
-    names = names or (name_for_test(request.path.stem, test),)
-    folder = request.path.parent / "cassettes"
-    playback = _or_fail(lambda: open_cassettes(names, folder, base_url=indexjob_settings.base_url))
-    _indexjob_interception.play(playback, strict=strict and not request.config.getoption("--indexjob-live"))
-    return playback
-
-
-def _mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
-    names, options = (mark.args, dict(mark.kwargs)) if mark else ((), {})
-    strict = options.pop("strict", False)
-    if options or not all(isinstance(name, str) and name for name in names) or not isinstance(strict, bool):
-        given = ", ".join([*map(repr, names), *(f"{key}=..." for key in options), f"strict={strict!r}"])
-        pytest.fail(
-            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not {given}", pytrace=False
-        )
-    return names, strict
-
-
-def _or_fail(work: Callable[[], T]) -> T:
-    """What work gives; an error of ours fails the test with its text alone, as a traceback would say nothing more."""
-    from pytest_indexjob.api.errors import IndexJobError
-
-    try:
-        return work()
-    except IndexJobError as error:
-        text = str(error)
-    pytest.fail(text, pytrace=False)
+    return play(request, _indexjob_interception, indexjob_settings)
 
 
 @pytest.fixture
@@ -244,12 +244,17 @@ def indexjob_client(
     if not live and MARKER not in request.fixturenames:
         request.getfixturevalue("indexjob_simulator")
     interception = _indexjob_interception
-    with IndexingJobClient(
-        settings.token or (None if live else _TEST_TOKEN),
-        base_url=settings.base_url,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        session=interception.live_session() if live else interception.session(),
-        clock=None if live else interception.clock,
-    ) as client:
+    real = live or (interception.recorder is not None and interception.recorder.records)
+    try:
+        client = IndexingJobClient(
+            settings.token or (None if real else _TEST_TOKEN),
+            base_url=settings.base_url,
+            timeout=settings.timeout,
+            retries=settings.retries,
+            session=interception.live_session() if live else interception.session(),
+            clock=None if real else interception.clock,
+        )
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
+    with client:
         yield client

@@ -93,7 +93,7 @@ def test_a_bad_file_is_named_with_its_line_and_the_mend_and_left_as_it_is(write,
     assert raised.value.path == path
     assert line is None or raised.value.line == line
     assert str(path) in str(raised.value)
-    assert "Restore it from version control, or record it again" in str(raised.value)
+    assert "Restore it from version control, or delete it and record it again" in str(raised.value)
     assert len(str(raised.value)) < 600
     assert path.read_bytes() == content
 
@@ -145,7 +145,7 @@ def test_vcrpy_reads_what_was_written(tmp_path):
     path.write_text(dump([Interaction(Request("GET", JOB_URL), COMPLETED)], {"recorded_by": "us"}))
     with vcr.VCR(record_mode="none").use_cassette(path), requests.Session() as session:
         assert session.get(JOB_URL).content == COMPLETED.body
-    assert load(path).metadata == {"recorded_by": "us"}
+    assert load(path).provenance == {"recorded_by": "us"}
 
 
 plain = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)

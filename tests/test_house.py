@@ -16,7 +16,10 @@ from pytest_indexjob.simulation.clock import START, VirtualClock
 
 PACKAGE = Path(pytest_indexjob.__file__).parent
 FLOORS = {
-    "plugin": 5,
+    "plugin": 6,
+    "cli": 6,
+    "run": 5,
+    "totals": 5,
     "interception": 4,
     "recording": 3,
     "simulation": 3.5,

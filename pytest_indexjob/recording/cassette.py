@@ -51,7 +51,7 @@ class Recording(NamedTuple):
 
     path: Path
     interactions: tuple[Interaction, ...]
-    metadata: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 def load(path: Path) -> Recording:
@@ -80,13 +80,15 @@ def _load(path: Path, _mtime: int, _size: int, _inode: int) -> Recording:
         raise _corrupt(
             path, text.count("\n"), f"its last line, `version: {FORMAT_VERSION}`, is missing: it was cut short"
         )
-    metadata = content.get("metadata")
-    return Recording(path, tuple(interactions), metadata if isinstance(metadata, dict) else {})
+    # Not `metadata`: vcrpy gives that name to something else, and readers of its files fail on it.
+    provenance = content.get("provenance")
+    return Recording(path, tuple(interactions), provenance if isinstance(provenance, dict) else {})
 
 
 def _corrupt(path: Path, line: int | None, problem: str) -> CassetteCorruptError:
     where = f"{path}{f':{line}' if line else ''}"
-    text = f"{where}: this cassette can't be read: {problem}. Restore it from version control, or record it again"
+    mend = "Restore it from version control, or delete it and record it again"
+    text = f"{where}: this cassette can't be read: {problem}. {mend}"
     return CassetteCorruptError(text, path=path, line=line)
 
 
@@ -111,7 +113,7 @@ def _parse(path: Path, text: str) -> object:
     from vcr.serializers import yamlserializer
 
     try:
-        _check_depth(text)
+        check_depth(text)
         return yamlserializer.deserialize(text)
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
@@ -123,7 +125,7 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
     """Raise ``RecursionError`` for YAML nested deeper than any cassette: libyaml would crash the process."""
     import yaml
 
@@ -137,7 +139,8 @@ def _check_depth(text: str) -> None:
 def _line_of_interaction(text: str, at: int) -> int | None:
     import yaml
 
-    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    # The loader that read it: the other one refuses some texts that this one takes.
+    root: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     nodes = next(value for key, value in root.value if key.value == "interactions").value
     return int(nodes[at].start_mark.line) + 1
 
@@ -213,7 +216,7 @@ def _body(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def dump(interactions: Iterable[Interaction], metadata: Mapping[str, object] | None = None) -> str:
+def dump(interactions: Iterable[Interaction], provenance: Mapping[str, object] | None = None) -> str:
     """The text of a cassette in vcrpy's format: the same interactions give the same text on every machine."""
     import yaml
 
@@ -236,8 +239,8 @@ def dump(interactions: Iterable[Interaction], metadata: Mapping[str, object] | N
         ],
         "version": FORMAT_VERSION,
     }
-    if metadata:
-        content["metadata"] = dict(metadata)
+    if provenance:
+        content["provenance"] = dict(provenance)
     # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one line; ASCII, as
     # YAML would read some other characters (U+0085) as line breaks.
     return str(yaml.dump(content, Dumper=yaml.SafeDumper, width=float("inf")))

@@ -70,9 +70,23 @@ def find(name: str, folder: Path) -> Path:
     )
 
 
-def open_cassettes(names: Sequence[str], folder: Path, *, base_url: str = API_URL) -> Playback:
-    """The cassettes of these names, to be played one after the other. Raises a ``CassetteError`` for one that can't."""
-    return Playback([load(find(name, folder)) for name in names], base_url=base_url)
+def open_cassettes(
+    names: Sequence[str], folder: Path, *, base_url: str = API_URL, record_command: str = "", missing_ok: bool = False
+) -> Playback:
+    """The cassettes of these names, to be played one after the other. Raises a ``CassetteError`` for one that can't.
+
+    With ``missing_ok`` a cassette that is not there yet is passed over. ``record_command`` is what a miss tells to do.
+    """
+    recordings = []
+    for name in names:
+        try:
+            recordings.append(load(find(name, folder)))
+        except CassetteNotFoundError as error:
+            if missing_ok and error.path is not None:
+                continue
+            advice = f" To record it: {record_command}" if record_command else ""
+            raise CassetteNotFoundError(f"{error}.{advice}", name=name, near=error.near, path=error.path) from None
+    return Playback(recordings, base_url=base_url, record_command=record_command)
 
 
 def name_for_test(module: str, test: str) -> str:

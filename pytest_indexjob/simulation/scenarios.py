@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from pytest_indexjob.api.models import (
@@ -478,8 +478,17 @@ def get(name: str, **overrides: Any) -> Scenario:
             near = difflib.get_close_matches(wrong, _OVERRIDES, n=1)
             did = f" (did you mean {near[0]}?)" if near else ""
             raise TypeError(f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}")
+    for override, value in overrides.items():
+        if not isinstance(value, int | float):
+            raise ValueError(f"{override} must be a number, not {value!r}")
+    return _built(name, tuple(sorted(overrides.items())))
+
+
+@lru_cache(maxsize=256, typed=True)
+def _built(name: str, overrides: tuple[tuple[str, Any], ...]) -> Scenario:
+    # Kept, as a scenario is frozen and a hundred thousand jobs may go by one.
     entry = _CATALOGUE[name]
-    steps = entry.build(name, **{**entry.defaults, **overrides})
+    steps = entry.build(name, **{**entry.defaults, **dict(overrides)})
     return Scenario(name=name, steps=steps, summary=entry.summary, **entry.form)
 
 

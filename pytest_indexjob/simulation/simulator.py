@@ -19,6 +19,7 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -250,9 +251,7 @@ class Simulator:
         url = request.url
         if url.startswith(f"{self.report_url}/indexing_jobs/"):
             return "report", (url[len(self.report_url) + len("/indexing_jobs/") :].partition("?")[0],)
-        if not url.startswith(self.base_url):
-            return call_of(request)
-        return call_of(request._replace(url=url[len(self.base_url) :]))
+        return _call_of(request.method, url.removeprefix(self.base_url))
 
     def _unknown(self, request: Request, call: str) -> _Refusal:
         """What is no call of the API: invented ones are a mistake that the test's end tells of."""
@@ -538,13 +537,18 @@ def call_of(request: Request) -> tuple[str, tuple[str, ...]]:
 
     ``""`` for a path that is none of the API's; ``"wrong method: "`` and the right ones for a method that is none.
     """
-    path = urlsplit(request.url).path
+    return _call_of(request.method, request.url)
+
+
+@lru_cache(maxsize=1024)
+def _call_of(method: str, url: str) -> tuple[str, tuple[str, ...]]:
+    path = urlsplit(url).path
     if path == faults.LOGIN_PATH:
         return "login", ()
     for pattern, calls in _ROUTES:
         match = pattern.fullmatch(path)
         if match:
-            call = calls.get(request.method, "wrong method: " + ", ".join(calls))
+            call = calls.get(method, "wrong method: " + ", ".join(calls))
             return call, tuple(unquote(part) for part in match.groups())
     return "", ()
 

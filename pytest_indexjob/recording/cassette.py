@@ -65,7 +65,11 @@ def load(path: Path) -> Recording:
 
 @lru_cache(maxsize=256)
 def _load(path: Path, _mtime: int, _size: int, _inode: int) -> Recording:
-    text = _text(path)
+    return parse_cassette(path, _text(path))
+
+
+def parse_cassette(path: Path, text: str) -> Recording:
+    """The recording in a text, which is or would be in a file. Raises ``CassetteCorruptError``."""
     content = _parse(path, text)
     if not isinstance(content, dict) or not isinstance(content.get("interactions"), list):
         raise _corrupt(path, 1, "it is YAML, but no cassette: a cassette is a mapping with a list of `interactions`")

@@ -1,0 +1,136 @@
+"""Recording a live job's whole life: poll by poll, so that an interruption loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_indexjob.api.client import API_URL, Clock, IndexingJobClient
+from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
+from pytest_indexjob.api.models import IndexingJob
+from pytest_indexjob.exchange import Request, Response
+from pytest_indexjob.recording.cassette import Interaction, dump, job_of, load, parse_cassette
+from pytest_indexjob.recording.gate import scan
+from pytest_indexjob.recording.recorder import provenance, write
+from pytest_indexjob.recording.redaction import Redaction
+
+if TYPE_CHECKING:
+    import requests
+
+
+def part_of(path: Path) -> Path:
+    """Where the polls of an unfinished recording are kept: one line each."""
+    return path.with_name(f"{path.name}.part")
+
+
+class LifeRecorder:
+    """Polls a job to its end and writes its life as one cassette.
+
+    What was polled is kept in ``PATH.part`` after each poll, redacted; a recorder that is started again goes on from
+    there. ``secrets`` are values that the file may not hold, besides the token.
+    """
+
+    def __init__(
+        self,
+        uuid: str,
+        path: Path,
+        *,
+        token: str | None = None,
+        base_url: str = API_URL,
+        secrets: Iterable[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        import requests
+
+        self.uuid = uuid
+        self.path = path
+        self._base_url = base_url.rstrip("/")
+        session = requests.Session()
+        session.hooks["response"].append(self._keep)
+        self._client = IndexingJobClient(token, base_url=base_url, session=session, clock=clock)
+        used = token or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN", "")
+        self._secrets = tuple(each for each in (*secrets, used) if each)
+        self._redaction = Redaction(self._secrets)
+        self.interactions = self._resumed()
+
+    @property
+    def last(self) -> IndexingJob | None:
+        """The job as it was last seen, here or before an interruption."""
+        return next((job for item in reversed(self.interactions) if (job := job_of(item.response.body))), None)
+
+    def record(
+        self, *, poll_interval: float = 5.0, timeout: float = 86400.0, on_poll: Callable[[IndexingJob], object]
+    ) -> IndexingJob:
+        """Poll until the job has ended, write the cassette and return the job. Times are in seconds.
+
+        Raises what ``IndexingJobClient.wait`` raises; what was polled until then is kept.
+        """
+        job = self.last
+        if job is None or not job.is_terminal:
+            job = self._client.wait(self.uuid, timeout=timeout, poll_interval=poll_interval, on_poll=on_poll)
+        origin = {**provenance(self.interactions), "whole_life": True}
+        write(self.path, self.interactions, origin, self._secrets)
+        part_of(self.path).unlink(missing_ok=True)
+        return job
+
+    def _keep(self, response: requests.Response, **_: object) -> None:
+        url = str(response.request.url)
+        if url.startswith(self._base_url):
+            url = API_URL + url[len(self._base_url) :]
+        headers = tuple(
+            pair for pair in response.headers.items() if pair[0].lower() not in ("content-encoding", "content-length")
+        )
+        asked = Request(str(response.request.method), url, tuple(response.request.headers.items()))
+        item = Interaction(asked, Response(response.status_code, headers, response.content, response.reason or ""))
+        self._append(self._redaction.redact(item))
+
+    def _append(self, item: Interaction) -> None:
+        text = dump([item])
+        leaks = scan(text, self._secrets)
+        if leaks:
+            raise CassetteLeakError(
+                f"{self.path}: what redaction left of a poll still holds a secret: {leaks[0].kind}",
+                path=self.path,
+                kind=leaks[0].kind,
+                where=f"line {leaks[0].line}",
+            )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with part_of(self.path).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(text) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CassetteError(f"{part_of(self.path)} can't be written: {error.strerror}", path=self.path) from None
+        self.interactions.append(item)
+
+    def _resumed(self) -> list[Interaction]:
+        if self.path.is_file():
+            there = load(self.path)
+            if there.provenance.get("whole_life") is True and self._is_of_this_job(there.interactions):
+                return list(there.interactions)
+            raise CassetteError(f"{self.path} holds another recording: choose another file", path=self.path)
+        part = part_of(self.path)
+        if not part.is_file():
+            return []
+        items = [item for line in part.read_text(encoding="utf-8").splitlines(keepends=True) for item in _read(line)]
+        if not self._is_of_this_job(items):
+            raise CassetteError(f"{part} holds the polls of another job: remove it", path=part)
+        # A last line that an interruption cut is not there any more.
+        part.write_text("".join(json.dumps(dump([item])) + "\n" for item in items), encoding="utf-8")
+        return items
+
+    def _is_of_this_job(self, items: Iterable[Interaction]) -> bool:
+        return all(f"/{self.uuid}" in item.request.url for item in items)
+
+
+def _read(line: str) -> tuple[Interaction, ...]:
+    if not line.endswith("\n"):
+        return ()
+    try:
+        return parse_cassette(Path("part"), json.loads(line)).interactions
+    except (ValueError, CassetteCorruptError):
+        return ()

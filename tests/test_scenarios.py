@@ -1,0 +1,152 @@
+"""Scenarios: the catalogue, overrides, scenarios of one's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_indexjob import DataSourceStatus, IndexedDataSource, Scenario, Simulator, Step, scenarios
+from pytest_indexjob.recording.library import open_cassettes, shipped_folder
+
+ENDS = {
+    "completed": ("COMPLETED", "SUCCEEDED"),
+    "completed-with-skips": ("COMPLETED", "SUCCEEDED"),
+    "no-changes": ("NO_CHANGES", "SUCCEEDED"),
+    "partial": ("PARTIAL", "SUCCEEDED"),
+    "failed": ("FAILED", "FAILED"),
+    "error": ("FAILED", "ERROR"),
+    "cancelled": ("CANCELLED", "CANCELLED"),
+}
+
+
+def test_outcomes_are_all_the_ends_with_readable_ids(pytester):
+    assert {each.name: (each.status.name, each.phase.name) for each in scenarios.outcomes()} == ENDS
+    pytester.makepyfile(
+        "import pytest\nfrom pytest_indexjob import faults, scenarios\n"
+        "@pytest.mark.parametrize('scenario', scenarios.outcomes())\ndef test_it(scenario): pass\n"
+        "@pytest.mark.parametrize('fault', faults.all())\ndef test_fault(fault): pass\n"
+    )
+    result = pytester.runpytest("-v", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["*test_it[[]completed-with-skips]*", "*test_fault[[]rate-limit]*"])
+
+
+@pytest.mark.parametrize("name", scenarios.names())
+def test_every_scenario_is_a_life(name):
+    scenario = scenarios.get(name)
+    assert scenario.summary
+    assert str(scenario) == name
+    assert scenario.steps[0].at == 0
+    assert scenario == scenarios.get(name)
+
+
+def test_overrides_are_what_the_job_then_says():
+    scenario = scenarios.get(
+        "partial",
+        files=10,
+        failed_items=2,
+        skipped_items=3,
+        removed_items=4,
+        data_sources=3,
+        duration=60,
+        total_bytes=7,
+    )
+    sources = scenario.steps[-1].data_sources
+    total = {name: sum(getattr(each, name) for each in sources) for name in vars(sources[0]) if name.endswith("count")}
+    assert total == {
+        "total_file_count": 10,
+        "indexed_file_count": 5,
+        "indexed_item_count": 5,
+        "failed_item_count": 2,
+        "skipped_item_count": 3,
+        "removed_item_count": 4,
+    }
+    assert (len(sources), scenario.duration, sum(each.total_bytes for each in sources)) == (3, 60, 7)
+
+
+def test_files_that_nobody_chose_make_room():
+    sources = scenarios.get("partial", failed_items=30).steps[-1].data_sources
+    assert (sources[0].failed_item_count, sources[0].total_file_count) == (30, 31)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "told"),
+    [
+        ("partial", {"files": 3, "failed_items": 9}, "failed_items=9.*more than files=3"),
+        ("completed", {"failed_items": 1}, "COMPLETED has no failed_items"),
+        ("partial", {"failed_items": 0}, "failed_items or skipped_items"),
+        ("failed", {"files": 5, "failed_items": 2}, "none is indexed"),
+        ("completed", {"duration": -1}, "duration must be .* above 0, not -1"),
+        ("completed", {"duration": float("inf")}, "duration"),
+        ("completed", {"files": -1}, "files must be a whole number"),
+        ("completed", {"files": 2.5}, "files must be a whole number"),
+        ("completed", {"files": True}, "files must be a whole number"),
+        ("completed", {"files": "3"}, "files must be a number, not '3'"),
+        ("completed", {"files": [3]}, "files must be a number"),
+        ("completed", {"files": 2**64}, "files"),
+        ("completed", {"data_sources": 0}, "data_sources must be a whole number of 1 or more"),
+        ("partil", {}, "Did you mean partial"),
+        ("nothing like it at all", {}, "There are: completed"),
+    ],
+)
+def test_what_makes_no_sense_is_named(name, overrides, told):
+    with pytest.raises(ValueError, match=told):
+        scenarios.get(name, **overrides)
+
+
+def test_an_unknown_override_is_named():
+    with pytest.raises(TypeError, match=r"'file' can't be overridden \(did you mean files\?\)"):
+        scenarios.get("completed", file=3)
+    mine = Scenario(name="mine", steps=[Step(at=0, status="PENDING", phase="PENDING")])
+    with pytest.raises(TypeError, match="write files into your own steps"):
+        Simulator().start(mine, files=3)
+
+
+def test_the_largest_counts_stay_exact():
+    sources = scenarios.get("completed", files=2**64 - 1).steps[-1].data_sources
+    assert sources[0].indexed_item_count == 2**64 - 1
+    huge = scenarios.get("string-counts-at-uint64-max").steps[-1].data_sources[0]
+    assert huge.to_wire()["total_bytes"] == "18446744073709551615"
+
+
+def test_a_scenario_of_ones_own():
+    source = IndexedDataSource(status="DATA_SOURCE_STATUS_UPDATED", total_file_count=2)
+    mine = Scenario(
+        name="mine",
+        steps=[
+            Step(at=0, status="in-progress", phase="BATCH_JOB_PHASE_RUNNING"),
+            Step(at=9, status="INDEX_JOB_STATUS_NEW", phase="SUCCEEDED", data_sources=[source]),
+        ],
+    )
+    assert mine.steps[1].data_sources[0].status is DataSourceStatus.UPDATED
+    assert not mine.status.is_known
+    simulator = Simulator()
+    job = simulator.start(mine)
+    simulator.clock.advance(9)
+    assert simulator.job(job.uuid).status.value == "INDEX_JOB_STATUS_NEW"
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([], "needs a first step at 0"),
+        ([(5, "PENDING", "PENDING")], "needs a first step at 0"),
+        ([(0, "PENDING", "PENDING"), (0, "IN_PROGRESS", "RUNNING")], "forwards in time"),
+        ([(0, "PENDING", "PENDING"), (9, "IN_PROGRESS", "RUNNING"), (5, "COMPLETED", "SUCCEEDED")], "forwards"),
+        ([(0, "COMPLETED", "SUCCEEDED"), (9, "IN_PROGRESS", "RUNNING")], "an end is not left"),
+        ([(-1, "PENDING", "PENDING")], "0 or more seconds"),
+        ([(float("nan"), "PENDING", "PENDING")], "0 or more seconds"),
+        ([(0, "DONE", "PENDING")], "'DONE' is no IndexingJobStatus"),
+    ],
+)
+def test_a_life_that_no_job_has_is_refused(steps, told):
+    with pytest.raises(ValueError, match=told):
+        Scenario(name="mine", steps=[Step(at=at, status=status, phase=phase) for at, status, phase in steps])
+
+
+def test_a_recording_makes_a_scenario():
+    path = shipped_folder() / "completed.yaml"
+    for cassette in (path, str(path), open_cassettes(["completed"], path.parent)):
+        scenario = Scenario.from_cassette(cassette)
+        assert (scenario.name, scenario.status.name, scenario.duration) == ("completed", "COMPLETED", 60.0)
+        assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
+    with pytest.raises(ValueError, match="no poll of a job"):
+        Scenario.from_cassette(shipped_folder() / "not-found.yaml")

@@ -223,12 +223,13 @@ def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Inte
     from pytest_indexjob.simulation.server import LoopbackServer
 
     interception = _indexjob_interception
-    simulator: Simulator | None = None
-    if MARKER not in request.fixturenames:
-        simulator = request.getfixturevalue("indexjob_simulator")
+    marked = MARKER in request.fixturenames
+    source: Any = request.getfixturevalue(MARKER if marked else "indexjob_simulator")
     server = LoopbackServer(interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0).start()
-    if simulator is not None:
-        simulator.report_url = f"{server.url}/reports"
+    if marked:
+        source.bases += (server.url,)
+    else:
+        source.report_url = f"{server.url}/reports"
     yield server
     server.stop()
 

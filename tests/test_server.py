@@ -1,0 +1,196 @@
+"""The loopback server: real HTTP for other processes and other languages."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
+
+JOBS = "/v2/gen-ai/indexing_jobs"
+HEADERS = {"Authorization": "Bearer any"}
+
+
+@pytest.fixture
+def server():
+    simulator = Simulator(VirtualClock(), requests_per_minute=None)
+    started = LoopbackServer(simulator.handle, clock=simulator.clock).start()
+    started.simulator = simulator
+    yield started
+    started.stop()
+
+
+def ask(connection, method, path, body=None, headers=HEADERS):
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_one_connection_serves_many_requests(server):
+    job = server.simulator.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "GET", f"{JOBS}/{job.uuid}")[0] == 200
+    kept = connection.sock
+    assert ask(connection, "POST", JOBS, json.dumps({"knowledge_base_uuid": "x"}))[0] == 200
+    assert ask(connection, "HEAD", f"{JOBS}/{job.uuid}")[1] == b""
+    assert ask(connection, "GET", "/nowhere")[0] == 404
+    assert connection.sock is kept
+    connection.close()
+
+
+def test_a_body_in_chunks_is_read(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("POST", JOBS, iter([b'{"knowledge_base', b'_uuid": "x"}']), HEADERS, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["job"]["knowledge_base_uuid"]) == (200, "x")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: x\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 99999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n",
+    ],
+)
+def test_a_body_that_can_not_be_is_refused_and_the_server_lives_on(server, head):
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"POST {JOBS} HTTP/1.1\r\nHost: x\r\n".encode() + head + b"\r\n")
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "GET", JOBS)[0] == 200
+    connection.close()
+
+
+def test_a_client_that_hangs_up_is_no_news(server, capsys):
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /v2")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "GET", JOBS)[0] == 200
+    connection.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_poll_moves_the_clock(server):
+    server.step_per_poll = 100.0
+    job = server.simulator.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    polls = [json.loads(ask(connection, "GET", f"{JOBS}/{job.uuid}")[1])["job"]["status"] for _ in range(4)]
+    assert [poll.removeprefix("INDEX_JOB_STATUS_") for poll in polls] == ["IN_PROGRESS"] * 3 + ["COMPLETED"]
+    connection.close()
+
+
+def test_a_port_in_use_is_told(server):
+    with pytest.raises(OSError, match=f"port {server.port} of 127.0.0.1 is in use: choose another"):
+        LoopbackServer(server.answer, port=server.port)
+    with pytest.raises(OSError, match="99999 is no port"):
+        LoopbackServer(server.answer, port=99999)
+
+
+def test_stopping_ends_connections_and_threads():
+    before = set(threading.enumerate())
+    simulator = Simulator(VirtualClock())
+    server = LoopbackServer(simulator.handle).start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "GET", JOBS)[0] == 200
+    server.stop()
+    assert connection.sock.recv(1) == b""
+    connection.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+def test_curl(server):
+    curl = shutil.which("curl") or pytest.skip("there is no curl")
+    job = server.simulator.start("failed")
+    server.clock.advance(400)
+    command = [curl, "-s", "-H", "Authorization: Bearer any", f"{server.url}{JOBS}/{job.uuid}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["job"]["status"] == "INDEX_JOB_STATUS_FAILED"
+
+
+NODE = """
+const [base, knowledgeBase] = process.argv.slice(1);
+const headers = {Authorization: "Bearer any", "Content-Type": "application/json"};
+const url = base + "/v2/gen-ai/indexing_jobs";
+const call = async (path, options = {}) => (await fetch(url + path, {headers, ...options})).json();
+let {job} = await call("", {method: "POST", body: JSON.stringify({knowledge_base_uuid: knowledgeBase})});
+let polls = 0;
+while (!job.finished_at) { ({job} = await call("/" + job.uuid)); polls++; }
+console.log(JSON.stringify([job.status, polls]));
+"""
+
+
+def test_node(server):
+    node = shutil.which("node") or pytest.skip("there is no Node.js")
+    server.step_per_poll = 5.0
+    server.simulator.plan("no-changes")
+    command = [node, "--input-type=module", "-e", NODE, "--", server.url, "base"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["INDEX_JOB_STATUS_NO_CHANGES", 68]
+
+
+GRADIENT = """
+import sys
+from gradient import Gradient
+job = Gradient().knowledge_bases.indexing_jobs.wait_for_completion(sys.argv[1], poll_interval=0).job
+print(job.status)
+"""
+
+
+def test_the_official_client_in_another_process_by_its_variables(server):
+    server.step_per_poll = 50.0
+    job = server.simulator.start("partial")
+    command = [sys.executable, "-c", GRADIENT, job.uuid]
+    done = subprocess.run(command, env=os.environ | server.env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "INDEX_JOB_STATUS_PARTIAL"
+
+
+def test_the_fixture_serves_simulator_and_recording(pytester):
+    pytester.makepyfile("""
+        import httpx, pytest
+        HEADERS = {"Authorization": "Bearer any"}
+        JOBS = "/v2/gen-ai/indexing_jobs/"
+
+        def test_simulated(indexjob_server, indexjob_simulator):
+            job = indexjob_simulator.start()
+            polls = [httpx.get(indexjob_server.url + JOBS + job.uuid, headers=HEADERS).json() for _ in range(68)]
+            assert polls[-1]["job"]["status"] == "INDEX_JOB_STATUS_COMPLETED"
+            report = httpx.get(indexjob_server.url + JOBS + job.uuid + "/details_signed_url", headers=HEADERS).json()
+            assert report["signed_url"].startswith(indexjob_server.url)
+            assert httpx.get(report["signed_url"]).text.startswith("data_source_uuid")
+
+        @pytest.mark.indexjob_cassette("partial")
+        def test_recorded(indexjob_server, indexjob_cassette):
+            answer = httpx.get(indexjob_server.url + JOBS + indexjob_cassette.job_uuid)
+            assert answer.json()["job"]["uuid"] == indexjob_cassette.job_uuid
+
+        @pytest.mark.indexjob_cassette("in-progress")
+        def test_missed(indexjob_server):
+            answer = httpx.get(indexjob_server.url + "/v2/gen-ai/indexing_jobs/other")
+            assert (answer.status_code, answer.json()["id"]) == (501, "CassetteMissError")
+
+        def test_endless(indexjob_server, indexjob_simulator):
+            job = indexjob_simulator.start("stuck")
+            with pytest.raises(httpx.TransportError):
+                while True:
+                    httpx.get(indexjob_server.url + JOBS + job.uuid, headers=HEADERS)
+    """)
+    pytester.makeini("[pytest]\nindexjob_max_polls = 80\n")
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*no recorded answer fits the request*", "*does not stop: 80 requests*"])

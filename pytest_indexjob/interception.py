@@ -66,6 +66,8 @@ class Interception:
         self.source: Source | None = None
         self.recorder: Recorder | None = None
         self._strict_playback: Playback | None = None
+        self._playback: Playback | None = None
+        self.told = False
         self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
         self._test = test
         self.guard = Guard(journal, test, allowed_hosts)
@@ -115,7 +117,18 @@ class Interception:
         self.source = recorder or playback
         self.hosts |= playback.hosts
         self.recorder = recorder
+        self._playback = playback
         self._strict_playback = playback if strict else None
+
+    @property
+    def cassettes(self) -> list[str]:
+        """The files that were put in front of the test."""
+        return [str(recording.path) for recording in self._playback.recordings] if self._playback else []
+
+    @property
+    def sleeps(self) -> list[tuple[float, float]]:
+        """When the clock was slept on, and for how long, in seconds."""
+        return list(zip(self.clock.slept_at, self.clock.sleeps, strict=True))
 
     def complaint(self, *, passed: bool = False) -> str:
         """What the test is to fail with, each thing once, or ``""``. Unplayed answers count if it ``passed`` so far."""

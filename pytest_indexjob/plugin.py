@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
 _PASSED = pytest.StashKey[bool]()
+_CALL = pytest.StashKey[Any]()
 _TOTALS = pytest.StashKey[bool]()
-# What recorded and simulated answers are asked with, so that no real token is in a test.
-_TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +44,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DAYS",
         help="fail tests whose recordings are older, by what they say of themselves; warn:DAYS warns",
     )
+    group.addoption(
+        "--indexjob-coverage",
+        action="store_true",
+        help="tell at the end which of the service's answers the tests that passed were given, and which never",
+    )
+    group.addoption(
+        "--indexjob-coverage-fail-under", type=float, metavar="N", help="fail the run below N percent of the answers"
+    )
+    group.addoption("--indexjob-coverage-file", metavar="FILE", help="write the coverage as JSON, to add up shards")
+    group.addoption("--indexjob-report", metavar="FILE", help="write a page (HTML) that shows every test's story")
+    group.addoption("--indexjob-used-file", metavar="FILE", help="write which recordings were used (JSON), for audit")
+    parser.addini(
+        "indexjob_coverage_left_out",
+        "what coverage leaves out, a line each with a reason: `http:409: we never start jobs`",
+        type="linelist",
+        default=[],
+    )
     parser.addini(
         "indexjob_anonymize", "replace uuids in what is recorded by numbered ones", type="bool", default=False
     )
@@ -65,15 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(*names, strict=False): answer every indexing-job call of the test from these recordings (or from "
         "the test's own); strict also fails the test if recorded answers were left unplayed",
     )
-    if config.getoption("--indexjob-record") != "none" or config.getoption("--indexjob-max-age") is not None:
-        from pytest_indexjob.run import check_options
+    # 0 is a value too.
+    given = {name for name, value in vars(config.option).items() if value not in (None, "none") and value is not False}
+    if any(name.startswith("indexjob_") and name != "indexjob_live" for name in given):
+        from pytest_indexjob.totals import register
 
-        check_options(config)
-        from pytest_indexjob.totals import Totals
-
-        config.stash[_TOTALS] = True
-        if not hasattr(config, "workerinput"):
-            config.pluginmanager.register(Totals(config), "indexjob-totals")
+        config.stash[_TOTALS] = register(config)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -92,12 +105,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Keep whether the test passed: only then is written what it recorded. Send along what the run adds up."""
     report: Any = yield
     if _INTERCEPTION in item.stash:
+        from pytest_indexjob.totals import facts_of, tell_story
+
+        interception = item.stash[_INTERCEPTION]
+        tell_story(item, report, interception)
         if call.when == "call":
             item.stash[_PASSED] = report.passed and not hasattr(report, "wasxfail")
+            item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
-            from pytest_indexjob.totals import facts_of
-
-            report.indexjob = facts_of(item.config, item.stash[_INTERCEPTION])
+            passed = item.stash.get(_PASSED, False) and report.passed
+            report.indexjob = facts_of(item, interception, item.stash.get(_CALL, report), passed=passed)
     return report  # type: ignore[no-any-return]
 
 
@@ -202,16 +219,9 @@ def indexjob_simulator(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Simulator:
     """A service that computes its answers, in front of every HTTP client: ``.start(scenario)``, ``.inject(fault)``."""
-    from pytest_indexjob.simulation.simulator import Simulator
+    from pytest_indexjob.run import simulate
 
-    if request.config.getoption("--indexjob-live"):
-        pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
-    if MARKER in request.fixturenames:
-        pytest.fail(f"either the simulator answers a test or the recording of its {MARKER} mark", pytrace=False)
-    interception = _indexjob_interception
-    simulator = Simulator(interception.clock, journal=interception.journal, base_url=indexjob_settings.base_url)
-    interception.simulate(simulator)
-    return simulator
+    return simulate(request, _indexjob_interception, indexjob_settings)
 
 
 @pytest.fixture
@@ -220,16 +230,9 @@ def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Inte
 
     The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless ``step_per_poll`` says else.
     """
-    from pytest_indexjob.simulation.server import LoopbackServer
+    from pytest_indexjob.run import serve
 
-    interception = _indexjob_interception
-    marked = MARKER in request.fixturenames
-    source: Any = request.getfixturevalue(MARKER if marked else "indexjob_simulator")
-    server = LoopbackServer(interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0).start()
-    if marked:
-        source.bases += (server.url,)
-    else:
-        source.report_url = f"{server.url}/reports"
+    server = serve(request, _indexjob_interception)
     yield server
     server.stop()
 
@@ -239,23 +242,7 @@ def indexjob_client(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Iterator[IndexingJobClient]:
     """A client of the API: the marked cassette answers, or the simulator, or with ``--indexjob-live`` the service."""
-    from pytest_indexjob.api.client import IndexingJobClient
+    from pytest_indexjob.run import client_for
 
-    settings, live = indexjob_settings, request.config.getoption("--indexjob-live")
-    if not live and MARKER not in request.fixturenames:
-        request.getfixturevalue("indexjob_simulator")
-    interception = _indexjob_interception
-    real = live or (interception.recorder is not None and interception.recorder.records)
-    try:
-        client = IndexingJobClient(
-            settings.token or (None if real else _TEST_TOKEN),
-            base_url=settings.base_url,
-            timeout=settings.timeout,
-            retries=settings.retries,
-            session=interception.live_session() if live else interception.session(),
-            clock=None if real else interception.clock,
-        )
-    except ValueError as error:
-        pytest.fail(str(error), pytrace=False)
-    with client:
+    with client_for(request, _indexjob_interception, indexjob_settings) as client:
         yield client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import uuid
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -20,11 +20,15 @@ from pytest_indexjob.simulation.clock import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_indexjob.api.client import IndexJobSettings
+    from pytest_indexjob.api.client import IndexingJobClient, IndexJobSettings
+    from pytest_indexjob.simulation.server import LoopbackServer
+    from pytest_indexjob.simulation.simulator import Simulator
 
 T = TypeVar("T")
 
 MARKER = "indexjob_cassette"
+# What recorded and simulated answers are asked with, so that no real token is in a test.
+_TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
 
 _RUN_ID = pytest.StashKey[str]()
@@ -170,3 +174,54 @@ def save(interception: Interception) -> None:
     """Write what a test that passed has recorded."""
     if interception.recorder is not None:
         or_fail(interception.recorder.save)
+
+
+def simulate(request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings) -> Simulator:
+    """Put a simulator in front of the test's clients."""
+    from pytest_indexjob.simulation.simulator import Simulator
+
+    if request.config.getoption("--indexjob-live"):
+        pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
+    if MARKER in request.fixturenames:
+        pytest.fail(f"either the simulator answers a test or the recording of its {MARKER} mark", pytrace=False)
+    simulator = Simulator(interception.clock, journal=interception.journal, base_url=settings.base_url)
+    interception.simulate(simulator)
+    return simulator
+
+
+def serve(request: pytest.FixtureRequest, interception: Interception) -> LoopbackServer:
+    """Put a server in front of what answers the test: its marked recording, else the simulator."""
+    from pytest_indexjob.simulation.server import LoopbackServer
+
+    marked = MARKER in request.fixturenames
+    source: Any = request.getfixturevalue(MARKER if marked else "indexjob_simulator")
+    server = LoopbackServer(interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0).start()
+    if marked:
+        source.bases += (server.url,)
+    else:
+        source.report_url = f"{server.url}/reports"
+    return server
+
+
+def client_for(
+    request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings
+) -> IndexingJobClient:
+    """A client of whatever answers the test: the service itself with ``--indexjob-live``."""
+    from pytest_indexjob.api.client import IndexingJobClient
+
+    live = request.config.getoption("--indexjob-live")
+    if not live and MARKER not in request.fixturenames:
+        request.getfixturevalue("indexjob_simulator")
+    real = live or (interception.recorder is not None and interception.recorder.records)
+    try:
+        return IndexingJobClient(
+            settings.token or (None if real else _TEST_TOKEN),
+            base_url=settings.base_url,
+            timeout=settings.timeout,
+            retries=settings.retries,
+            session=interception.live_session() if live else interception.session(),
+            clock=None if real else interception.clock,
+        )
+    except ValueError as error:
+        text = str(error)
+    pytest.fail(text, pytrace=False)

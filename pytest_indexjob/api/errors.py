@@ -14,6 +14,7 @@
     ├── WaitTimeoutError             the job did not end in time, with the last job and all polls
     ├── NetworkBlockedError          the offline guard stopped a connection
     ├── UnknownCallError             the simulator was asked for what is no call of the API
+    ├── CoverageFileError            a file of outcome coverage can't be used (it stands in checking.coverage)
     └── CassetteError                a recording can't be used
         ├── CassetteNotFoundError
         ├── CassetteCorruptError

@@ -12,7 +12,7 @@ from pytest_indexjob.api.client import API_URL, Clock, IndexingJobClient
 from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.recording.cassette import Interaction, dump, job_of, load, parse_cassette
+from pytest_indexjob.recording.cassette import Interaction, Recording, dump, job_of, load, parse_cassette
 from pytest_indexjob.recording.gate import scan
 from pytest_indexjob.recording.recorder import provenance, write
 from pytest_indexjob.recording.redaction import Redaction
@@ -134,3 +134,21 @@ def _read(line: str) -> tuple[Interaction, ...]:
         return parse_cassette(Path("part"), json.loads(line)).interactions
     except (ValueError, CassetteCorruptError):
         return ()
+
+
+def ask_once(uuid: str, *, base_url: str = API_URL, token: str | None = None) -> Recording:
+    """What the live service says of a job now, and of its data sources, as a recording that is in no file."""
+    import requests
+
+    items: list[Interaction] = []
+
+    def keep(response: requests.Response, **_: object) -> None:
+        asked = Request(str(response.request.method), str(response.request.url))
+        items.append(Interaction(asked, Response(response.status_code, (), response.content)))
+
+    with requests.Session() as session:
+        session.hooks["response"].append(keep)
+        client = IndexingJobClient(token, base_url=base_url, session=session)
+        client.get(uuid)
+        client.data_sources(uuid)
+    return Recording(Path(f"live-{uuid[:8]}"), tuple(items), {})

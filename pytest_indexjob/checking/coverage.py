@@ -1,0 +1,543 @@
+"""Outcome coverage: which of the service's answers the code under test was given over a whole run, and which never.
+
+An item is one thing that code has to cope with: ``status:NO_CHANGES``, ``http:429``, ``fault:reset-midway``. Only what
+was delivered counts: an answer that came, or a fault that came in its place.
+"""
+
+# ruff: noqa: RUF001, RUF003  # the sign of multiplication stands between a status and its phase
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import textwrap
+import uuid
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+
+from pytest_indexjob.api.client import JOBS_PATH, KNOWLEDGE_BASES_PATH, parse_json
+from pytest_indexjob.api.errors import DecodeError, IndexJobError
+from pytest_indexjob.api.models import (
+    DataSourceStatus,
+    IndexedDataSource,
+    IndexingJob,
+    IndexingJobPhase,
+    IndexingJobStatus,
+    WireEnum,
+)
+from pytest_indexjob.exchange import Exchange, Response, TransportFault
+
+VERSION = 1
+_FORMAT = "pytest-indexjob outcome coverage"
+_HEAD = f'{{\n  "format": "{_FORMAT}",'  # what every file begins with, so that a cut one is told from a stranger's
+_LARGEST_FILE = 8 * 1024 * 1024
+_MOST_TESTS = 2**53
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Item(NamedTuple):
+    """One thing to be given. ``serve`` is the line that, in a test, would serve it."""
+
+    group: str
+    name: str
+    serve: str
+
+
+# What each group is of, in the order of the table.
+_GROUPS = {
+    "status": "job statuses",
+    "phase": "phases",
+    "data_source": "data source statuses",
+    "pair": "pairs of status×phase",
+    "http": "HTTP statuses",
+    "fault": "faults",
+    "shape": "shapes of answers",
+}
+
+
+def _start(scenario: str = "") -> str:
+    return f'indexjob_simulator.start("{scenario}")' if scenario else "indexjob_simulator.start()"
+
+
+def _inject(fault: str) -> str:
+    return f'indexjob_simulator.inject("{fault}")'
+
+
+_CONNECTION_FAULTS = ("connection-refused", "connection-reset", "read-timeout", "reset-midway")
+_BODY_FAULTS = ("invalid-json", "empty-body", "wrong-content-type", "redirect")
+_SERVING = {
+    "status": {
+        "PENDING": _start("pending"),
+        "IN_PROGRESS": _start(),
+        "COMPLETED": _start(),
+        "NO_CHANGES": _start("no-changes"),
+        "PARTIAL": _start("partial"),
+        "FAILED": _start("failed"),
+        "CANCELLED": _start("cancelled"),
+    },
+    "phase": {
+        "PENDING": _start("pending"),
+        "RUNNING": _start(),
+        "SUCCEEDED": _start(),
+        "FAILED": _start("failed"),
+        "ERROR": _start("error"),
+        "CANCELLED": _start("cancelled"),
+    },
+    "data_source": {
+        "IN_PROGRESS": _start(),
+        "UPDATED": _start(),
+        "PARTIALLY_UPDATED": _start("partial"),
+        "NOT_UPDATED": _start("no-changes"),
+        "FAILED": _start("failed"),
+        "CANCELLED": _start("cancelled"),
+    },
+    "pair": {
+        "PENDING×PENDING": _start("pending"),
+        "IN_PROGRESS×RUNNING": _start(),
+        "COMPLETED×SUCCEEDED": _start(),
+        "NO_CHANGES×SUCCEEDED": _start("no-changes"),
+        "PARTIAL×SUCCEEDED": _start("partial"),
+        "FAILED×FAILED": _start("failed"),
+        "FAILED×ERROR": _start("error"),
+        "CANCELLED×CANCELLED": _start("cancelled"),
+    },
+    "http": {
+        "400": _inject("provisioning"),
+        "401": _inject("expired-token"),
+        "404": 'indexjob_client.get("no-such-job")',
+        "409": "indexjob_client.create(job.knowledge_base_uuid)",
+        "429": _inject("rate-limit"),
+        "500": _inject("server-error"),
+        "502": _inject("bad-gateway"),
+        "503": _inject("service-unavailable"),
+    },
+    "fault": {name: _inject(name) for name in (*_CONNECTION_FAULTS, *_BODY_FAULTS)},
+    "shape": {
+        "missing-job": _start("missing-job"),
+        "missing-phase": _start("missing-phase"),
+        "missing-status": _start("missing-status"),
+        "unknown-value": _start("future-status"),
+        "absent-counts": _start(),
+        "counts-over-2**53": _start("string-counts-at-uint64-max"),
+        "fractional-timestamps": _start("fractional-timestamps"),
+        "explicit-nulls": _start("explicit-nulls"),
+        "several-pages": "[indexjob_simulator.start() for _ in range(21)]",
+        "signed-url": "indexjob_client.details_signed_url(job.uuid)",
+    },
+}
+
+ITEMS: Mapping[str, Item] = MappingProxyType(
+    {f"{group}:{name}": Item(group, name, serve) for group in _GROUPS for name, serve in _SERVING[group].items()}
+)
+
+# Pairs that nobody listed are kept too: a table of what comes with what shows them.
+_PAIR = re.compile(r"pair:([A-Z0-9_]{1,40})×([A-Z0-9_]{1,40})", re.ASCII)
+
+
+def _is_item(item: object) -> bool:
+    return isinstance(item, str) and (item in ITEMS or _PAIR.fullmatch(item) is not None)
+
+
+# What an exchange gave.
+
+_FAULTS = {"refused": "connection-refused", "reset": "connection-reset", "timeout": "read-timeout"}
+_HTTP_STATUSES = frozenset(int(item.name) for item in ITEMS.values() if item.group == "http")
+_API_PATH = re.compile(
+    rf"(?:{JOBS_PATH}(?P<job>/[^/]+)?(?P<part>/cancel|/data_sources|/details_signed_url)?"
+    rf"|{KNOWLEDGE_BASES_PATH}/[^/]+/indexing_jobs)/?\Z"
+)
+_JOB_CALLS = {("GET", True, None), ("PUT", True, "/cancel"), ("POST", False, None)}
+_SMALL_BODY = 16 * 1024
+_LARGEST_BODY = 16 * 1024 * 1024
+_FRACTION = re.compile(r":\d{2}\.\d", re.ASCII)
+
+
+def _counts_of(model: type[IndexedDataSource] | type[IndexingJob]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(model) if type(field.default) is int)
+
+
+_SOURCE_COUNTS = _counts_of(IndexedDataSource)
+_JOB_COUNTS = _counts_of(IndexingJob)
+
+
+def outcomes_of(exchanges: Iterable[Exchange]) -> frozenset[str]:
+    """The items that these exchanges gave to the code under test."""
+    # Polls repeat each other: equal sets are one here, and each answer's is worked out once.
+    found: set[frozenset[str]] = set()
+    for exchange in exchanges:
+        response = exchange.response
+        if response is not None:
+            found.add(_outcomes_of_response(exchange.request.method, exchange.request.url, response))
+        elif isinstance(exchange.error, TransportFault):
+            found.add(frozenset((f"fault:{_FAULTS[exchange.error.kind]}",)))
+    return frozenset().union(*found)
+
+
+def _outcomes_of_response(method: str, url: str, response: Response) -> frozenset[str]:
+    if response.cut_after is not None:
+        return _CUT  # half an answer gives no job
+    body = response.body if method != "HEAD" else b""
+    # No object is an encoded body, and looking for a header that is not there takes as long as the rest.
+    encoding = "" if body[:1] == b"{" else response.header("content-encoding")
+    work = _outcomes_of_answer if len(body) <= _SMALL_BODY else _outcomes_of_large_answer
+    return work(response.status, response.header("content-type"), encoding, body, _kind_of(method, url))
+
+
+_CUT = frozenset(("fault:reset-midway",))
+
+
+@lru_cache(maxsize=4096)
+def _kind_of(method: str, url: str) -> str:
+    """``"job"`` for a call whose answer is one job, ``"call"`` for another of the API, ``""`` for what is none."""
+    match = _API_PATH.search(re.split("[?#]", url, maxsplit=1)[0])
+    if match is None or method == "HEAD":
+        return ""
+    return "job" if (method, match["job"] is not None, match["part"]) in _JOB_CALLS else "call"
+
+
+def _examined(status: int, content_type: str, encoding: str, body: bytes, kind: str) -> frozenset[str]:
+    found = set()
+    if status in _HTTP_STATUSES:
+        found.add(f"http:{status}")
+    if 300 <= status < 400 and status != 304:  # which leads nowhere else
+        found.add("fault:redirect")
+    if 200 <= status < 300:
+        found.update(_of_success(content_type, _decoded(body, encoding), kind))
+    return frozenset(found)
+
+
+# Few of the large ones are kept, so that a run with many data sources does not fill the memory.
+_outcomes_of_answer = lru_cache(maxsize=2048)(_examined)
+_outcomes_of_large_answer = lru_cache(maxsize=16)(_examined)
+
+
+def _decoded(body: bytes, encoding: str) -> bytes | None:
+    """The body without its content encoding, or ``None`` where it can't be undone here."""
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    for window in (47, -15):  # deflate comes with and without its own header
+        with suppress(zlib.error):
+            work = zlib.decompressobj(window)
+            decoded = work.decompress(body, _LARGEST_BODY)
+            if work.unconsumed_tail:
+                return None
+            if work.eof:
+                return decoded
+    return body  # some journals hold the decoded body with the header still there; or it is broken
+
+
+def _of_success(content_type: str, body: bytes | None, kind: str) -> Iterator[str]:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if kind and media_type in ("text/html", "application/xhtml+xml"):
+        yield "fault:wrong-content-type"
+    if body is None:
+        return
+    if not body.strip():
+        if kind:
+            yield "fault:empty-body"
+        return
+    try:
+        parsed = parse_json(body)
+    except DecodeError:
+        if kind and media_type.endswith("json"):
+            yield "fault:invalid-json"
+        return
+    yield from _of_body(parsed, kind)
+
+
+def _of_body(body: object, kind: str) -> Iterator[str]:
+    fields = body if isinstance(body, dict) else {}
+    job = fields.get("job")
+    if kind == "job" and not isinstance(job, dict):
+        yield "shape:missing-job"
+    if None in fields.values():
+        yield "shape:explicit-nulls"
+    if isinstance(fields.get("signed_url"), str) and fields["signed_url"]:
+        yield "shape:signed-url"
+    meta = fields.get("meta")
+    if isinstance(meta, dict) and isinstance(fields.get("jobs"), list) and _count(meta.get("pages")) > 1:
+        yield "shape:several-pages"
+    for each in _objects([job]) + _objects(fields.get("jobs")):
+        yield from _of_job(each)
+    for source in _objects(fields.get("indexed_data_sources")):
+        yield from _of_source(source)
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _of_job(job: dict[str, Any]) -> Iterator[str]:
+    status, phase = _name(IndexingJobStatus, job.get("status")), _name(IndexingJobPhase, job.get("phase"))
+    yield f"pair:{status}×{phase}"
+    yield from _of_value("status", IndexingJobStatus, job.get("status"))
+    yield from _of_value("phase", IndexingJobPhase, job.get("phase"))
+    yield from (f"shape:missing-{name}" for name in ("status", "phase") if job.get(name) in (None, ""))
+    # A job that waits has no counts yet, and the answer to a POST never has any.
+    if "PENDING" not in (status, phase) and not job.get("data_source_jobs"):
+        yield "shape:absent-counts"
+    yield from _of_object(job, _JOB_COUNTS)
+    for source in _objects(job.get("data_source_jobs")):
+        yield from _of_source(source)
+
+
+def _of_source(source: dict[str, Any]) -> Iterator[str]:
+    yield from _of_value("data_source", DataSourceStatus, source.get("status"))
+    if all(source.get(name) in (None, "") for name in _SOURCE_COUNTS):
+        yield "shape:absent-counts"
+    yield from _of_object(source, _SOURCE_COUNTS)
+
+
+def _of_object(wire: dict[str, Any], counts: tuple[str, ...]) -> Iterator[str]:
+    if None in wire.values():
+        yield "shape:explicit-nulls"
+    if any(_count(wire.get(name)) > 2**53 for name in counts):
+        yield "shape:counts-over-2**53"
+    if any(name.endswith("_at") and isinstance(value, str) and _FRACTION.search(value) for name, value in wire.items()):
+        yield "shape:fractional-timestamps"
+
+
+def _of_value(group: str, enum: type[WireEnum], value: object) -> Iterator[str]:
+    if not isinstance(value, str) or not value:
+        return
+    if value not in enum._value2member_map_:
+        yield "shape:unknown-value"
+    elif (name := enum(value).name) != "UNKNOWN":
+        yield f"{group}:{name}"
+
+
+def _name(enum: type[WireEnum], value: object) -> str:
+    """A value's name within a pair. One that the contract doesn't know may hold anything, and is kept if harmless."""
+    if value in (None, ""):
+        return "UNKNOWN"
+    rest = value.removeprefix(enum.prefix()) if isinstance(value, str) and value.startswith(enum.prefix()) else ""
+    return rest if re.fullmatch("[A-Z0-9_]{1,40}", rest, re.ASCII) else "OTHER"
+
+
+def _count(value: object) -> int:
+    """A count, of a number or of digits; 0 for what is none."""
+    if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
+        return int(value)
+    return value if isinstance(value, int) else 0
+
+
+# What a run adds up to.
+
+
+class CoverageFileError(IndexJobError):
+    """A file is no coverage that can be read. ``path`` is the file, ``problem`` what is wrong with it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.problem}"
+
+
+@dataclasses.dataclass
+class Coverage:
+    """How many tests there were, and how many of them were given each item. Adding up is the same in any order."""
+
+    tests: int = 0
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def add(self, items: Iterable[str]) -> None:
+        """Add one test, which was given these items. Raises ``ValueError`` for what is no item."""
+        given = frozenset(items)
+        wrong = sorted(item for item in given if not _is_item(item))
+        if wrong:
+            raise ValueError(f"not of outcome coverage: {', '.join(wrong)}")
+        self.tests += 1
+        self.counts.update(given)
+
+    def merge(self, other: Coverage) -> None:
+        """Add what another process counted, of other tests."""
+        self.tests += other.tests
+        self.counts.update(other.counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads, the same for equal coverages."""
+        counts = {item: self.counts[item] for item in sorted(self.counts) if self.counts[item] > 0}
+        return {"format": _FORMAT, "version": VERSION, "tests": self.tests, "counts": counts}
+
+    @classmethod
+    def from_json(cls, obj: object, *, source: Path | str) -> Self:
+        """The coverage of a parsed JSON value. Raises ``CoverageFileError``, naming ``source``, for any other."""
+        path = Path(source)
+        if not isinstance(obj, dict) or obj.get("format") != _FORMAT:
+            raise CoverageFileError(path, "is no file of outcome coverage")
+        version = obj.get("version")
+        if type(version) is not int or version != VERSION:
+            raise CoverageFileError(path, f"is of version {_shown(version)}, not {VERSION}: run the tests again")
+        tests, counts = obj.get("tests"), obj.get("counts")
+        if type(tests) is not int or not 0 <= tests <= _MOST_TESTS:
+            raise CoverageFileError(path, f"is damaged: tests is {_shown(tests)}")
+        if not isinstance(counts, dict):
+            raise CoverageFileError(path, f"is damaged: counts is {_shown(counts)}")
+        for item, count in counts.items():
+            if not _is_item(item):
+                raise CoverageFileError(path, f"counts {_shown(item)}, which this version does not know")
+            if type(count) is not int or not 1 <= count <= tests:
+                raise CoverageFileError(path, f"is damaged: {item} is {_shown(count)} of {tests} tests")
+        return cls(tests, Counter(counts))
+
+    def percent(self, left_out: Mapping[str, str] = _NOTHING) -> float:
+        """The share of items that any test was given, 0 to 100, without those left out."""
+        asked = [item for item in ITEMS if item not in left_out]
+        return 100 * sum(self.counts[item] > 0 for item in asked) / len(asked) if asked else 100.0
+
+    def table(self, left_out: Mapping[str, str] = _NOTHING, *, width: int = 80) -> list[str]:
+        """Lines for people: each group's items, who was given them, what would serve those that nobody was given."""
+        extra = sorted(item for item in self.counts if self.counts[item] > 0 and item not in ITEMS)
+        column = max(len(item.partition(":")[2]) for item in (*ITEMS, *extra))
+        lines = []
+        for group, title in _GROUPS.items():
+            mine = [item for item in ITEMS if ITEMS[item].group == group]
+            asked = [item for item in mine if item not in left_out]
+            lines.append(f"{group}: {sum(self.counts[item] > 0 for item in asked)} of {len(asked)} {title}")
+            for item in mine:
+                lines += _row(ITEMS[item].name, *self._told(item, left_out), column, width)
+            for item in extra if group == "pair" else ():
+                text = f"{self._seen(item)}, though not expected"
+                lines += _row(item.partition(":")[2], text, False, column, width)
+        return lines
+
+    def _told(self, item: str, left_out: Mapping[str, str]) -> tuple[str, bool]:
+        """What to say of an item, and whether that is code."""
+        seen = self._seen(item) if self.counts[item] > 0 else ""
+        if item in left_out:
+            return f"left out: {left_out[item]}{f' (yet {seen})' if seen else ''}", False
+        return (seen, False) if seen else (ITEMS[item].serve, True)
+
+    def _seen(self, item: str) -> str:
+        count = self.counts[item]
+        return f"seen by {count} test{'s' * (count != 1)}"
+
+    def matrix(self) -> dict[str, dict[str, int]]:
+        """How many tests were given a job of each status with each phase: ``{"COMPLETED": {"SUCCEEDED": 3}}``."""
+        seen: dict[str, dict[str, int]] = {}
+        listed = [item for item in ITEMS if item in self.counts]
+        for item in dict.fromkeys((*listed, *sorted(self.counts))):
+            match = _PAIR.fullmatch(item)
+            if match and self.counts[item] > 0:
+                seen.setdefault(match[1], {})[match[2]] = self.counts[item]
+        return seen
+
+
+def _row(name: str, text: str, is_code: bool, column: int, width: int) -> list[str]:
+    start = f"  {name:<{column}}  "
+    if len(start) + len(text) <= width:
+        return [start + text]
+    if is_code:  # left whole, so that it can be copied
+        return [start.rstrip(), f"    {text}"]
+    room = max(width - len(start), 20)
+    parts = textwrap.wrap(text, room) or [""]
+    return [start + parts[0], *(" " * len(start) + part for part in parts[1:])]
+
+
+def _shown(value: object) -> str:
+    text = "absent" if value is None else repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+# Its files: each process writes one, and they are put together afterwards.
+
+
+def read(path: Path | str) -> Coverage:
+    """The coverage in a file. Raises ``CoverageFileError`` for a file that can't be read as one."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise CoverageFileError(path, f"can't be read: {error.strerror or type(error).__name__}") from None
+    try:
+        parsed = json.loads(content) if len(content) <= _LARGEST_FILE else None
+    except (ValueError, RecursionError):
+        head = _HEAD.encode()
+        cut = content.startswith(head) or head.startswith(content)
+        problem = f"is cut short or damaged ({len(content)} bytes)" if cut else "is no file of outcome coverage"
+        raise CoverageFileError(path, problem) from None
+    return Coverage.from_json(parsed, source=path)
+
+
+def write(path: Path | str, coverage: Coverage) -> None:
+    """Write a coverage to a file, whole or not at all. Raises ``OSError`` where that can't be done."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(json.dumps(coverage.to_json(), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def combine(paths: Iterable[Path | str], *, skip_broken: bool = False) -> tuple[Coverage, list[CoverageFileError]]:
+    """The coverages of several files added up; a file named twice counts once.
+
+    Raises ``CoverageFileError`` for the first broken one; with ``skip_broken`` they are left out, and told of.
+    """
+    whole, broken = Coverage(), []
+    for path in {Path(path).absolute(): path for path in paths}.values():
+        try:
+            whole.merge(read(path))
+        except CoverageFileError as error:
+            if not skip_broken:
+                raise
+            broken.append(error)
+    return whole, broken
+
+
+# What a project never expects to be given.
+
+
+def parse_left_out(lines: Sequence[str]) -> dict[str, str]:
+    """The items to leave out, with the reason, of lines such as ``status:NO_CHANGES: we never re-index``.
+
+    Raises ``ValueError`` for an unknown item, naming those most like it, and for a missing reason.
+    """
+    left_out = {}
+    for line in filter(None, (" ".join(line.split()) for line in lines)):
+        item, reason = _split(line)
+        if item not in ITEMS:
+            raise ValueError(f"{line!r}: {item!r} is no item of outcome coverage{_hint(item)}")
+        if not reason:
+            raise ValueError(f"{line!r}: a reason is needed: {item}: we never ...")
+        left_out[item] = reason
+    return left_out
+
+
+def _split(line: str) -> tuple[str, str]:
+    group, _, rest = line.partition(":")
+    if group.strip().lower() not in _GROUPS:
+        return group.strip(), rest.strip()
+    name, _, reason = rest.partition(":")
+    return f"{group.strip()}:{name.strip()}", reason.strip()
+
+
+def _hint(item: str) -> str:
+    # Whatever its case and its dashes, with its group or without; × is hard to type.
+    def plain(text: str) -> str:
+        return re.sub(r"[\W_]", "", text.lower().replace("×", "x"))
+
+    group, _, name = item.rpartition(":")
+    same = [known for known in ITEMS if plain(ITEMS[known].name) == plain(name)]
+    mine = [known for known in same if ITEMS[known].group == group.strip().lower()]
+    near = (mine or same) or difflib.get_close_matches(item, ITEMS, n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(near[:3])}?)" if near else f". Groups: {', '.join(_GROUPS)}"

@@ -1,0 +1,355 @@
+"""The shell's door: ``pytest-indexjob``. What its commands do is done elsewhere, and imported when needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_indexjob import __version__
+from pytest_indexjob.api.errors import IndexJobError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_indexjob.api.models import IndexingJob
+    from pytest_indexjob.exchange import Request, Response
+    from pytest_indexjob.recording.cassette import Recording
+
+OK, FINDINGS, USAGE = 0, 1, 2
+_STATUSES = "exit status: 0 all is well, 1 there is something to tell, 2 it could not be done"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 1 for findings, 2 where it could not be done."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except (IndexJobError, OSError, ValueError) as error:
+        print(f"pytest-indexjob: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-indexjob", description="Recordings and a simulator of indexing jobs.", epilog=_STATUSES
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-indexjob {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_serve, _add_record, _add_show, _add_audit, _add_drift, _add_coverage):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, example: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example:\n    {example}\n\n{_STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+# serve
+
+
+def _add_serve(commands: Any) -> None:
+    example = "pytest-indexjob serve --port 8787 --scenario partial --step-per-poll 30"
+    parser = _command(commands, "serve", "serve the simulator to clients in any language", example, _serve)
+    parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (any that is free)")
+    parser.add_argument("--scenario", default="completed", help="how the jobs go that clients start (completed)")
+    parser.add_argument(
+        "--step-per-poll", type=float, default=5.0, metavar="SECONDS", help="what each GET moves the clock by (5)"
+    )
+    parser.add_argument("--token", help="the only token that is accepted (any)")
+    parser.add_argument("--log", metavar="FILE", help="where a line for each request goes (standard output)")
+    parser.add_argument(
+        "--documented-example",
+        action="store_true",
+        help="answer every call with the published reference's example, whatever the uuid and the token",
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from pytest_indexjob.simulation import scenarios
+    from pytest_indexjob.simulation.clock import VirtualClock
+    from pytest_indexjob.simulation.control import PREFIX
+    from pytest_indexjob.simulation.server import LoopbackServer
+
+    scenarios.get(options.scenario)
+    if not options.step_per_poll >= 0:
+        raise ValueError(f"--step-per-poll must be 0 or more seconds, not {options.step_per_poll}")
+    clock = VirtualClock()
+    log = Path(options.log).open("a", encoding="utf-8") if options.log else sys.stdout  # noqa: SIM115  # until the end
+
+    def note(request: Request, response: Response | None) -> None:
+        print(_log_line(request, response), file=log, flush=True)
+
+    source = _served(options, clock)
+    server = LoopbackServer(
+        source.handle,
+        clock=clock,
+        port=options.port,
+        step_per_poll=options.step_per_poll,
+        token=options.token or "any-token",
+        log=note,
+    )
+    if not options.documented_example:
+        source.simulator.report_url = f"{server.url}/reports"
+    _say(f"serving at {server.url} (control: {server.url}{PREFIX}); stop with Ctrl-C")
+    for name, value in server.env.items():
+        _say(f"export {name}={value if name != 'DIGITALOCEAN_ACCESS_TOKEN' or not options.token else '...'}")
+    # Not from the handler itself: it runs in the thread that serves.
+    stop = threading.Thread(target=server.stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.start() if not stop.is_alive() else None)
+    server.serve_forever()
+    stop.join()
+    if log is not sys.stdout:
+        log.close()
+    return OK
+
+
+def _served(options: argparse.Namespace, clock: Any) -> Any:
+    from pytest_indexjob.simulation.control import Controlled
+    from pytest_indexjob.simulation.documented import DocumentedExample
+    from pytest_indexjob.simulation.simulator import Simulator
+
+    def make(clock: Any) -> Simulator:
+        # A client with a real clock asks as fast as it likes, so the limits stay away unless injected.
+        simulator = Simulator(clock, token=options.token, requests_per_hour=None, requests_per_minute=None)
+        simulator.plan(options.scenario)
+        return simulator
+
+    return DocumentedExample() if options.documented_example else Controlled(clock, make)
+
+
+def _log_line(request: Request, response: Response | None) -> str:
+    from pytest_indexjob.exchange import shown_url
+
+    shown = shown_url(request.url).encode("ascii", "backslashreplace").decode()
+    return f"{request.method} {shown} {response.status if response else '-'}"
+
+
+# record
+
+
+def _add_record(commands: Any) -> None:
+    example = "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
+    text = "poll a live job to its end and record its whole life; goes on after an interruption"
+    parser = _command(commands, "record", text, example, _record)
+    parser.add_argument("uuid", help="the job's uuid")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the cassette to write")
+    parser.add_argument("--poll-interval", type=float, default=5.0, metavar="SECONDS", help="between polls (5)")
+    parser.add_argument("--timeout", type=float, default=86400.0, metavar="SECONDS", help="give up after (a day)")
+    parser.add_argument("--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN")
+
+
+def _record(options: argparse.Namespace) -> int:
+    from pytest_indexjob.api.client import API_URL
+    from pytest_indexjob.recording.life import LifeRecorder, part_of
+    from pytest_indexjob.recording.redaction import environment_secrets
+
+    recorder = LifeRecorder(
+        options.uuid, options.output, base_url=options.base_url or API_URL, secrets=environment_secrets(os.environ)
+    )
+    if recorder.interactions:
+        _say(f"going on after {len(recorder.interactions)} polls that were kept")
+    try:
+        job = recorder.record(
+            poll_interval=options.poll_interval, timeout=options.timeout, on_poll=lambda job: _say(_progress(job))
+        )
+    except BaseException:
+        if part_of(options.output).exists():
+            _say(f"what was polled is kept in {part_of(options.output)}: the same command goes on from there")
+        raise
+    _say(f"{options.output}: {len(recorder.interactions)} polls, ended {job.status.name}")
+    return OK
+
+
+def _progress(job: IndexingJob) -> str:
+    return (
+        f"{job.status.name} {job.phase.name} {job.indexed_file_count}/{job.total_file_count} files, "
+        f"{job.failed_item_count} failed"
+    )
+
+
+# show
+
+
+def _add_show(commands: Any) -> None:
+    parser = _command(
+        commands, "show", "show a cassette's story", "pytest-indexjob show tests/cassettes/mine.yaml", _show
+    )
+    parser.add_argument("file", type=Path, help="the cassette")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--html", type=Path, metavar="FILE", help="as a page, which needs the extra `report`")
+    parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
+    parser.add_argument(
+        "--poll-interval",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="a recording has no times: taken as apart (5)",
+    )
+
+
+def _show(options: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from pytest_indexjob.checking import timeline
+    from pytest_indexjob.exchange import Exchange
+    from pytest_indexjob.recording.redaction import Redaction
+
+    (recording,) = _recordings([options.file])
+    exchanges = [
+        Exchange(request, response, None, at * options.poll_interval)
+        for at, (request, response) in enumerate(recording.interactions)
+    ]
+    if not options.json and not options.html:
+        width = shutil.get_terminal_size().columns
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        _say(timeline.story_text(exchanges, width=width, color=color, verbose=options.verbose))
+        return OK
+    record = timeline.test_record(str(options.file), "recorded", 0.0, exchanges, redact=Redaction().redact_text)
+    if options.json:
+        _say(json.dumps(record, indent=2))
+    else:
+        from pytest_indexjob.checking.report import write_report
+
+        write_report(options.html, [record], title=f"Recording {options.file.stem}")
+        _say(str(options.html))
+    return OK
+
+
+def _recordings(paths: Sequence[Path]) -> list[Recording]:
+    from pytest_indexjob.recording.cassette import load
+
+    files = [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
+    if not files:
+        raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise ValueError(f"there is no file {missing}")
+    return [load(file) for file in files]
+
+
+# audit
+
+
+def _add_audit(commands: Any) -> None:
+    text = "look for secrets, damage, unfinished lives and unknown values in cassettes"
+    parser = _command(commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="cassettes, or folders of them")
+    parser.add_argument("--max-age", type=float, metavar="DAYS", help="tell of recordings that are older")
+    parser.add_argument(
+        "--used", type=Path, metavar="FILE", help="tell of files that are not in this list of --indexjob-used-file"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _audit(options: argparse.Namespace) -> int:
+    import json
+
+    from pytest_indexjob.recording.audit import audit, findings_json, findings_text
+    from pytest_indexjob.recording.redaction import environment_secrets
+
+    gone = [path for path in options.paths if not path.exists()]
+    if gone:
+        raise ValueError(f"there is nothing at {', '.join(map(str, gone))}")
+    if not any(path.is_file() or any(path.rglob("*.y*ml")) for path in options.paths):
+        raise ValueError(f"there is no cassette in {', '.join(map(str, options.paths))}")
+    used = None
+    if options.used:
+        used = [Path(name) for name in json.loads(options.used.read_text(encoding="utf-8"))]
+    findings = audit(options.paths, secrets=environment_secrets(os.environ), max_age_days=options.max_age, used=used)
+    _say(findings_json(findings) if options.json else findings_text(findings))
+    return FINDINGS if findings else OK
+
+
+# drift
+
+
+def _add_drift(commands: Any) -> None:
+    text = "compare recorded answers with the contract"
+    parser = _command(commands, "drift", text, "pytest-indexjob drift tests/cassettes --spec openapi.yaml", _drift)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="CASSETTE", help="cassettes, or folders of them")
+    parser.add_argument("--spec", type=Path, metavar="FILE", help="an OpenAPI document to compare with")
+    parser.add_argument("--live", metavar="UUID", help="ask the live service for this job, and compare that too")
+    parser.add_argument("--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _drift(options: argparse.Namespace) -> int:
+    from pytest_indexjob.recording.drift import differences_json, differences_text, drift, load_openapi
+
+    if not options.paths and not options.live:
+        raise ValueError("name cassettes, or a live job by --live UUID")
+    recordings = _recordings(options.paths) if options.paths else []
+    if options.live:
+        from pytest_indexjob.api.client import API_URL
+        from pytest_indexjob.recording.life import ask_once
+
+        recordings.append(ask_once(options.live, base_url=options.base_url or API_URL))
+    schema = load_openapi(options.spec) if options.spec else None
+    differences = drift(recordings, schema=schema)
+    _say(differences_json(differences) if options.json else differences_text(differences))
+    return FINDINGS if any(each.severity != "info" for each in differences) else OK
+
+
+# coverage
+
+
+def _add_coverage(commands: Any) -> None:
+    text = "add up outcome coverage of several runs"
+    example = "pytest-indexjob coverage combine shard-*.json -o all.json"
+    parser = _command(commands, "coverage", text, example, _coverage)
+    parser.add_argument(
+        "action", choices=("combine", "report"), help="combine: write one file; report: print the table"
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what --indexjob-coverage-file wrote")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file that combine writes")
+    parser.add_argument("--skip-broken", action="store_true", help="go on without files that can't be read")
+    parser.add_argument("--fail-under", type=float, metavar="PERCENT", help="exit with 1 below this")
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    import shutil
+
+    from pytest_indexjob.checking.coverage import combine, write
+
+    if options.action == "combine" and not options.output:
+        raise ValueError("combine needs -o FILE")
+    if options.fail_under is not None and not 0 <= options.fail_under <= 100:
+        raise ValueError(f"--fail-under must be 0 to 100, not {options.fail_under:g}")
+    coverage, broken = combine(options.files, skip_broken=options.skip_broken)
+    for error in broken:
+        print(f"pytest-indexjob: left out: {error}", file=sys.stderr)  # noqa: T201
+    if options.action == "combine":
+        write(options.output, coverage)
+        _say(f"{options.output}: {coverage.tests} tests, {coverage.percent():.0f} %")
+    else:
+        _say("\n".join(coverage.table(width=shutil.get_terminal_size().columns)))
+    below = options.fail_under is not None and coverage.percent() < options.fail_under
+    return FINDINGS if below else OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.interception import Interception
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.clock import VirtualClock
+    from pytest_indexjob.simulation.scenarios import Scenario
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
 
@@ -246,3 +247,18 @@ def indexjob_client(
 
     with client_for(request, _indexjob_interception, indexjob_settings) as client:
         yield client
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``indexjob_outcome`` once for each end that a job can come to."""
+    if "indexjob_outcome" in metafunc.fixturenames:
+        from pytest_indexjob.simulation.scenarios import outcomes
+
+        metafunc.parametrize("indexjob_outcome", outcomes(), indirect=True)
+
+
+@pytest.fixture
+def indexjob_outcome(request: pytest.FixtureRequest) -> Scenario:
+    """One end that a job can come to, as a scenario to start; the test runs once for each."""
+    scenario: Scenario = request.param
+    return scenario

@@ -133,6 +133,10 @@ def test_async_tests_are_answered(suite):
     suite("""
 import aiohttp, httpx
 
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
 @pytest.mark.anyio
 @pytest.mark.indexjob_cassette("done")
 async def test_it():

@@ -150,3 +150,14 @@ def test_a_recording_makes_a_scenario():
         assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
     with pytest.raises(ValueError, match="no poll of a job"):
         Scenario.from_cassette(shipped_folder() / "not-found.yaml")
+
+
+def test_a_test_runs_once_for_each_outcome(pytester):
+    pytester.makepyfile("""
+        def test_it(indexjob_outcome, indexjob_client, indexjob_simulator):
+            job = indexjob_client.wait(indexjob_simulator.start(indexjob_outcome).uuid)
+            assert (job.status, job.phase) == (indexjob_outcome.status, indexjob_outcome.phase)
+    """)
+    result = pytester.runpytest("-v", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=len(ENDS))
+    result.stdout.fnmatch_lines(["*test_it[[]no-changes]*"])

@@ -18,8 +18,10 @@ PACKAGE = Path(pytest_indexjob.__file__).parent
 FLOORS = {
     "plugin": 6,
     "cli": 6,
+    "__main__": 7,
     "run": 5,
-    "totals": 5,
+    "options": 1,
+    "totals": 5.5,
     "interception": 4,
     "recording": 3,
     "simulation": 3.5,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pytest_indexjob import strategies as strategies
     from pytest_indexjob.api.client import IndexingJobClient as IndexingJobClient
     from pytest_indexjob.api.client import IndexJobSettings as IndexJobSettings
     from pytest_indexjob.api.errors import ApiError as ApiError
@@ -76,9 +77,10 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 # Modules whose names are public.
-_MODULES = {"faults": "simulation.faults", "scenarios": "simulation.scenarios"}
+_MODULES = {"faults": "simulation.faults", "scenarios": "simulation.scenarios", "strategies": "strategies"}
 
-__all__ = sorted(["__version__", *_HOME, *_MODULES])  # noqa: PLE0605  # the table above is the one list of names
+# The tables above are the one list of names. `strategies` needs Hypothesis, so `import *` goes without it.
+__all__ = sorted({"__version__", *_HOME, *_MODULES} - {"strategies"})  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
@@ -93,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*__all__, "strategies"])

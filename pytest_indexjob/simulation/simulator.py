@@ -463,7 +463,7 @@ class Simulator:
         if not job.scenario.fractions:
             return utc(int(moment)).strftime("%Y-%m-%dT%H:%M:%SZ")
         if offset:
-            return utc(int(moment) + 7200).strftime("%Y-%m-%dT%H:%M:%S.25+02:00")
+            return utc(int(moment) + 7200).strftime("%Y-%m-%dT%H:%M:%S.123456789+02:00")
         return utc(int(moment)).strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
 
     def _job_text(self, job: _Job) -> str:

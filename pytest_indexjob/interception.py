@@ -44,7 +44,8 @@ class Interception:
 
     ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange goes to ``journal``,
     and so does every miss: a request that the source could not answer, a connection that the guard stopped. More than
-    ``max_polls`` requests, or sleeping on the clock past ``max_hours`` of it, fail the test.
+    ``max_polls`` requests, or sleeping on the clock past ``max_hours`` of it, fail the test; both count from the job
+    that the test started last.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Interception:
         self._max_polls = max_polls
         self._max_hours = max_hours
         self._runaway = ""
+        self._begun = 0, 0.0
         self.source: Source | None = None
         self.recorder: Recorder | None = None
         self._strict_playback: Playback | None = None
@@ -108,6 +110,11 @@ class Interception:
         """Let the simulator answer."""
         self.source = simulator
         self.hosts |= simulator.hosts
+        simulator.on_start = self._begin
+
+    def _begin(self) -> None:
+        """The test started a job: what is asked from here on is another story, and may be as long as any."""
+        self._begun = len(self.journal), self.clock.elapsed
 
     def play(self, playback: Playback, *, strict: bool, recorder: Recorder | None = None) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed.
@@ -155,8 +162,9 @@ class Interception:
 
     def answer(self, request: Request, timeout: float | None = None) -> Response:
         """The source's answer. Raises ``TransportFault`` for none; keeps what it could not answer as a miss."""
-        if len(self.journal) >= self._max_polls:
-            self._stop_runaway(f"{len(self.journal)} requests in one test", "indexjob_max_polls")
+        asked = len(self.journal) - self._begun[0]
+        if asked >= self._max_polls:
+            self._stop_runaway(f"{asked} requests in one test", "indexjob_max_polls")
         at = self.clock.elapsed
         try:
             response = self._answer(request)
@@ -210,7 +218,7 @@ class Interception:
             raise TransportFault("reset") from None
 
     def _check_hours(self) -> None:
-        hours = self.clock.elapsed / 3600
+        hours = (self.clock.elapsed - self._begun[1]) / 3600
         if hours > self._max_hours:
             self._stop_runaway(f"{hours:.0f} hours of the test's clock have passed", "indexjob_max_hours")
 
@@ -219,7 +227,7 @@ class Interception:
         from pytest_indexjob.checking.runaway import explain
 
         slept = bool(self.clock.sleeps)
-        self._runaway = self._runaway or explain(self.journal.exchanges, limit, setting, slept=slept)
+        self._runaway = self._runaway or explain(self.journal.exchanges[self._begun[0] :], limit, setting, slept=slept)
         pytest.fail(self._runaway, pytrace=False)
 
     def _answer(self, request: Request) -> Response:

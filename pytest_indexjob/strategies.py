@@ -96,7 +96,7 @@ _ODD_UUIDS = ('"123e4567-e89b-12d3-a456-426614174000"', "not a uuid", "../é")
 _WHOLE = 4_000_000
 _FRACTIONS = 7_000_000
 _LAST_TIME = 8_000_000
-_LAST_UUID = 63
+_LAST_UUID = 15
 
 
 def _time(number: int) -> datetime | None:

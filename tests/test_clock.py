@@ -284,6 +284,30 @@ def test_it(indexjob_simulator, indexjob_clock):
     result.stdout.fnmatch_lines(["*does not stop*"])
 
 
+def test_many_jobs_in_one_test_are_no_endless_loop(suite):
+    result = suite(
+        """
+@pytest.mark.parametrize("limit", ["indexjob_max_polls", "indexjob_max_hours"])
+def test_it(limit, indexjob_simulator, indexjob_clock):
+    for _ in range(5):
+        uuid = indexjob_simulator.start("partial").uuid
+        for _ in range(80):
+            poll(uuid)
+            time.sleep(300)
+def test_the_last_of_many(indexjob_simulator, indexjob_clock):
+    for _ in range(5):
+        uuid = indexjob_simulator.start("partial").uuid
+        poll(uuid)
+    while True:
+        poll(uuid)
+        time.sleep(1)
+""",
+        ini="indexjob_max_polls = 100\nindexjob_max_hours = 10",
+    )
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["*does not stop: 100 requests in one test*"])
+
+
 @pytest.mark.parametrize("ini", ["indexjob_max_polls = many", "indexjob_max_hours = -3", "indexjob_max_polls = 0"])
 def test_a_limit_that_is_none_is_a_usage_error(suite, ini):
     result = suite("def test_it(indexjob_simulator): pass", ini=ini)

@@ -111,6 +111,7 @@ class Simulator:
         self.conflict_status = conflict_status
         self.conflict_id = conflict_id
         self.cancel_delay = cancel_delay
+        self.on_start: Callable[[], None] | None = None
         self._epoch = self.clock.time() - self.clock.monotonic()
         self._plan: tuple[str | Scenario, dict[str, Any]] = ("completed", {})
         self._jobs: dict[str, _Job] = {}
@@ -143,6 +144,8 @@ class Simulator:
         """
         with self._lock:
             job = self._add(scenarios.resolve(scenario, overrides), knowledge_base_uuid, uuid, ())
+            if self.on_start is not None:
+                self.on_start()
             return IndexingJob.from_wire(self._sparse(job))
 
     def plan(self, scenario: str | Scenario, **overrides: Any) -> None:

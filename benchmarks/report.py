@@ -1,0 +1,95 @@
+"""The page of a large run, written and opened in a browser: ``python benchmarks/report.py``."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from pytest_indexjob import Simulator, VirtualClock, scenarios
+from pytest_indexjob.api.client import API_URL, JOBS_PATH
+from pytest_indexjob.checking.report import write_report
+from pytest_indexjob.checking.timeline import story_text, test_record
+from pytest_indexjob.exchange import Exchange, Request
+
+TESTS = 2_000
+POLLS = 6_000
+ROUNDS = 5
+TWO_FRAMES = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+
+
+def life(scenario: str, polls: int, number: int = 0) -> list[Exchange]:
+    """A test's exchanges: the job asked for every 5 s, with an answer of 503 among them."""
+    clock = VirtualClock()
+    simulator = Simulator(clock)
+    job = simulator.start(scenario, files=20 + number, duration=polls * 5.0) if number else simulator.start(scenario)
+    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", (("Authorization", "Bearer any"),))
+    simulator.inject("server-error")
+    for _ in range(polls):
+        simulator.handle(ask)
+        clock.sleep(5)
+    return simulator.journal.exchanges
+
+
+def records() -> list[dict[str, Any]]:
+    names = [scenario.name for scenario in scenarios.outcomes()]
+    return [
+        test_record(
+            f"tests/test_module_{number // 40}.py::test_case_{number}",
+            "passed" if number % 40 else "failed",
+            0.01,
+            life(names[number % len(names)], 13, number),
+        )
+        for number in range(TESTS)
+    ]
+
+
+def median(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def main() -> None:
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    stuck = life("stuck", POLLS)
+    changing = life("completed", POLLS, POLLS)
+    print(f"the story of {POLLS} polls as text: {1000 * median(lambda: story_text(changing)):.0f} ms")
+    pages = {
+        f"{TESTS} tests of 13 polls": records(),
+        f"{POLLS} equal polls": [test_record("test_stuck", "failed", 1.0, stuck)],
+        f"{POLLS} polls that all differ": [test_record("test_changing", "failed", 1.0, changing)],
+    }
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, tests in pages.items():
+                page = Path(folder, "page.html")
+                written = median(lambda page=page, tests=tests: write_report(page, tests))
+
+                def open_page(page: Path = page) -> None:
+                    browser.get(page.as_uri())
+                    browser.execute_async_script(TWO_FRAMES)
+
+                opened = median(open_page)
+                print(
+                    f"{name}: written in {written:.2f} s, opened in {opened:.2f} s, {page.stat().st_size / 1e6:.1f} MB"
+                )
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,10 +18,12 @@ from pytest_indexjob.api.client import API_URL, JOBS_PATH
 from pytest_indexjob.checking.report import write_report
 from pytest_indexjob.checking.timeline import story_text, test_record
 from pytest_indexjob.exchange import Exchange, Request
+from pytest_indexjob.recording.redaction import Redaction
 
 TESTS = 2_000
 POLLS = 6_000
 ROUNDS = 5
+REDACT = Redaction().redact_text
 TWO_FRAMES = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
 
 
@@ -46,6 +48,7 @@ def records() -> list[dict[str, Any]]:
             "passed" if number % 40 else "failed",
             0.01,
             life(names[number % len(names)], 13, number),
+            redact=REDACT,
         )
         for number in range(TESTS)
     ]
@@ -67,11 +70,11 @@ def main() -> None:
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     stuck = life("stuck", POLLS)
     changing = life("completed", POLLS, POLLS)
-    print(f"the story of {POLLS} polls as text: {1000 * median(lambda: story_text(changing)):.0f} ms")
+    print(f"the story of {POLLS} polls as text: {1000 * median(lambda: story_text(changing, redact=REDACT)):.0f} ms")
     pages = {
         f"{TESTS} tests of 13 polls": records(),
-        f"{POLLS} equal polls": [test_record("test_stuck", "failed", 1.0, stuck)],
-        f"{POLLS} polls that all differ": [test_record("test_changing", "failed", 1.0, changing)],
+        f"{POLLS} equal polls": [test_record("test_stuck", "failed", 1.0, stuck, redact=REDACT)],
+        f"{POLLS} polls that all differ": [test_record("test_changing", "failed", 1.0, changing, redact=REDACT)],
     }
     try:
         with tempfile.TemporaryDirectory() as folder:

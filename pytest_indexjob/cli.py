@@ -216,19 +216,20 @@ def _show(options: argparse.Namespace) -> int:
 
     from pytest_indexjob.checking import timeline
     from pytest_indexjob.exchange import Exchange
-    from pytest_indexjob.recording.redaction import Redaction
+    from pytest_indexjob.recording.redaction import Redaction, environment_secrets
 
     (recording,) = _recordings([options.file])
     exchanges = [
         Exchange(request, response, None, at * options.poll_interval)
         for at, (request, response) in enumerate(recording.interactions)
     ]
+    redact = Redaction(environment_secrets(os.environ)).redact_text
     if not options.json and not options.html:
         width = shutil.get_terminal_size().columns
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        _say(timeline.story_text(exchanges, width=width, color=color, verbose=options.verbose))
+        _say(timeline.story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose))
         return OK
-    record = timeline.test_record(str(options.file), "recorded", 0.0, exchanges, redact=Redaction().redact_text)
+    record = timeline.test_record(str(options.file), "recorded", 0.0, exchanges, redact=redact)
     if options.json:
         _say(json.dumps(record, indent=2))
     else:

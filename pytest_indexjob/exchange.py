@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 Headers = tuple[tuple[str, str], ...]
 
+# What stands in the place of a secret.
+PLACEHOLDER = "REDACTED"
 # The only query parameters of the API; any other may be a signature.
 _PLAIN_PARAMETERS = frozenset(("page", "per_page"))
 
@@ -25,7 +27,7 @@ def shown_url(url: str) -> str:
     """A URL that can be shown: without user, password, fragment or the values of unknown query parameters."""
     parts = urlsplit(url)
     query = "&".join(
-        f"{name}={value if name in _PLAIN_PARAMETERS else '...'}"
+        f"{name}={value if name in _PLAIN_PARAMETERS else PLACEHOLDER}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
     authority = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""

@@ -9,6 +9,7 @@ answered alike, and no thread ever meets a moment in which nothing is patched.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import json
@@ -45,7 +46,7 @@ class Interception:
     ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange goes to ``journal``,
     and so does every miss: a request that the source could not answer, a connection that the guard stopped. More than
     ``max_polls`` requests, or sleeping on the clock past ``max_hours`` of it, fail the test; both count from the job
-    that the test started last.
+    that the test started last. ``secrets()`` gives the values that no text about the test may hold.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Interception:
         allowed_hosts: Iterable[str] = (),
         max_polls: int = 10_000,
         max_hours: float = 48.0,
+        secrets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -65,6 +67,7 @@ class Interception:
         self._max_hours = max_hours
         self._runaway = ""
         self._begun = 0, 0.0
+        self._secrets = secrets
         self.source: Source | None = None
         self.recorder: Recorder | None = None
         self._strict_playback: Playback | None = None
@@ -127,6 +130,13 @@ class Interception:
         self._playback = playback
         self._strict_playback = playback if strict else None
 
+    @functools.cached_property
+    def redact(self) -> Callable[[str], str]:
+        """Takes the secrets out of a text that is to be shown."""
+        from pytest_indexjob.recording.redaction import Redaction
+
+        return Redaction(self._secrets()).redact_text
+
     @property
     def cassettes(self) -> list[str]:
         """The files that were put in front of the test."""
@@ -151,7 +161,7 @@ class Interception:
         if unplayed:
             requests = "".join(f"\n    {request!r}" for request in unplayed)
             complaints.append(f"recorded answers were left unplayed, and the mark says strict:{requests}")
-        return "\n\n".join(complaints)
+        return self.redact("\n\n".join(complaints)) if complaints else ""
 
     def claims(self, host: str | None, port: int | None, scheme: str) -> bool:
         """Whether requests to a host are the source's to answer."""
@@ -227,7 +237,8 @@ class Interception:
         from pytest_indexjob.checking.runaway import explain
 
         slept = bool(self.clock.sleeps)
-        self._runaway = self._runaway or explain(self.journal.exchanges[self._begun[0] :], limit, setting, slept=slept)
+        story = explain(self.journal.exchanges[self._begun[0] :], limit, setting, slept=slept)
+        self._runaway = self._runaway or self.redact(story)
         pytest.fail(self._runaway, pytrace=False)
 
     def _answer(self, request: Request) -> Response:

@@ -70,6 +70,7 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
         allowed_hosts=config.getini("indexjob_allowed_hosts"),
         max_polls=int(ini_number(config, "indexjob_max_polls")),
         max_hours=ini_number(config, "indexjob_max_hours"),
+        secrets=lambda: secrets(settings),
     )
 
 

@@ -80,6 +80,7 @@ def tell_story(item: pytest.Item, report: Any, interception: Interception) -> No
     text = story_text(
         exchanges,
         interception.sleeps,
+        redact=interception.redact,
         width=min(writer.fullwidth if writer else 100, 120),
         color=color,
         verbose=item.config.get_verbosity() > 0,
@@ -109,7 +110,6 @@ def facts_of(item: pytest.Item, interception: Interception, report: Any, *, pass
         facts["cassettes"] = interception.cassettes
     if config.getoption("--indexjob-report"):
         from pytest_indexjob.checking import timeline
-        from pytest_indexjob.recording.redaction import Redaction
 
         facts["record"] = timeline.test_record(
             item.nodeid,
@@ -117,7 +117,7 @@ def facts_of(item: pytest.Item, interception: Interception, report: Any, *, pass
             report.duration,
             interception.journal.exchanges,
             interception.sleeps,
-            redact=Redaction().redact_text,
+            redact=interception.redact,
         )
     return facts
 

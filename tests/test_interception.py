@@ -386,5 +386,5 @@ def test_no_secret_is_shown(answering, caplog):
     ours = [record.getMessage() for record in caplog.records if record.name.startswith(("pytest_indexjob", "vcr"))]
     assert "hush" not in str(raised.value) + repr(raised.value) + str(ours) + repr(interception.journal.exchanges)
     assert "hush" not in interception.complaint()
-    assert repr(Request("GET", "http://u:hush@h/p?q=hush#hush", (), b"hush")) == "<Request GET http://h/p?q=...>"
+    assert repr(Request("GET", "http://u:hush@h/p?q=hush#hush", (), b"hush")) == "<Request GET http://h/p?q=REDACTED>"
     assert Response(599).phrase == ""

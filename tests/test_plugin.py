@@ -160,7 +160,7 @@ def test_it():
     result.stdout.fnmatch_lines(
         [
             "*no recorded answer fits the request",
-            f"*GET {JOB_URL}/data_sources?sig=...",
+            f"*GET {JOB_URL}/data_sources?sig=REDACTED",
             "*The nearest recorded one is",
             f"*GET {JOB_URL}",
             "*path: asked *data_sources, recorded *",

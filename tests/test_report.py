@@ -18,6 +18,7 @@ from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.checking import timeline
 from pytest_indexjob.checking.report import write_report
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault
+from pytest_indexjob.recording.redaction import Redaction
 
 pytest.importorskip("jinja2")
 
@@ -52,7 +53,7 @@ LIFE = polls(*[RUNNING] * 4, files(2, 5), LIMITED, TransportFault("timeout"), fi
 
 
 def record(nodeid="tests/test_a.py::test_life", outcome="passed", exchanges=LIFE, sleeps=()):
-    return timeline.test_record(nodeid, outcome, 0.5, exchanges, sleeps)
+    return timeline.test_record(nodeid, outcome, 0.5, exchanges, sleeps, redact=Redaction().redact_text)
 
 
 def records():

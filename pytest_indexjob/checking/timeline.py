@@ -1,7 +1,8 @@
 """The story of one test, read from its journal: when was what asked, what was answered, and what changed.
 
 Pure functions over frozen values. The same story has three forms: moments, text for a terminal, and a record that
-travels between processes and that the report draws. None of them shows a secret.
+travels between processes and that the report draws. None of them shows a secret: each takes ``redact``, which is given
+every text of an exchange before it is cut or laid out.
 """
 
 from __future__ import annotations
@@ -35,19 +36,8 @@ _LEAST_WIDTH = 30
 _RETRIED = frozenset((408, 409, 429))
 _UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
-_TOKEN = re.compile(r"\bd(?:op|oo|or)_v1_\w+|(?<=\bBearer )\S+", re.IGNORECASE)
-_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
-# "tokens" and "total_tokens" are counts, so whole words decide.
-_SECRET_WORDS = frozenset(
-    ("token", "secret", "secrets", "password", "passwords", "authorization", "signature", "credential", "credentials")
-)
-_SECRET_NAMES = frozenset(("signedurl", "apikey", "accesskey", "privatekey"))
-# For bodies that are no JSON, or only the beginning of one: "name": "value" and name=value.
-_SECRET_TEXT = re.compile(
-    r"""((?:token|secret|password|signed_?url|api_?key|access_?key|private_?key|signature)["']?\s*[:=]\s*)"""
-    r"""(\[[^\]]*\]?|\{[^}]*\}?|"[^"]*"?|'[^']*'?|[^\s,;&"'}<]+)""",
-    re.IGNORECASE,
-)
+
+Redact = Callable[[str], str]
 
 
 class Moment(NamedTuple):
@@ -91,7 +81,7 @@ class _Reading(NamedTuple):
 class _Fold:
     """Equal exchanges while they are gathered."""
 
-    request: Request
+    call: str
     reading: _Reading
     retry: bool
     last: Exchange
@@ -116,7 +106,7 @@ class _Fold:
         reading = self.reading
         return Moment(
             self.ats[0],
-            _call(self.request),
+            self.call,
             reading.http,
             reading.phase,
             reading.status,
@@ -138,13 +128,13 @@ class _Fold:
 # The story.
 
 
-def story(exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] = ()) -> list[Moment]:
+def story(exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] = (), *, redact: Redact) -> list[Moment]:
     """The moments of a test, in the order in which they began; ``sleeps`` are pairs of moment and duration.
 
     Equal polls in a row are one moment. A row is that of one request: a test that asks for two jobs in turn has a
     moment for each. Faults, retries and calls that change something end every row.
     """
-    folds, last = _folded(exchanges, sleeps)
+    folds, last = _folded(exchanges, sleeps, _Reader(redact))
     moments = [fold.moment for fold in folds]
     if last:
         at = last[0][0]
@@ -155,27 +145,28 @@ def story(exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] =
 
 
 def _folded(
-    exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]]
+    exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]], reader: _Reader
 ) -> tuple[list[_Fold], list[tuple[float, float]]]:
     """The folds, and the sleeps after the last exchange."""
     folds: list[_Fold] = []
     rows: dict[tuple[str, str, bytes], _Fold] = {}
     retried: set[tuple[str, str, bytes]] = set()
-    known: dict[tuple[Any, ...], _Reading] = {}
     waiting = sorted((pair for pair in sleeps if pair[1] > 0), reverse=True)
     for exchange in exchanges:
         slept = 0.0
         while waiting and waiting[-1][0] < exchange.at:
             slept += waiting.pop()[1]
         key = exchange.request.method, exchange.request.url, exchange.request.body
-        reading, retry = _read_once(exchange, known), key in retried
+        reading, retry = reader.read(exchange), key in retried
         (retried.add if reading.retried else retried.discard)(key)
         is_calm = reading.is_calm and not retry and key[0] == "GET"
         row = rows.get(key)
         if row and (row.reading, row.retry) == (reading, retry) and (is_calm or row is folds[-1]):
             row.add(exchange, slept)
             continue
-        folds.append(_Fold(exchange.request, reading, retry, exchange, [exchange.at], [slept] if slept else []))
+        folds.append(
+            _Fold(reader.call(exchange.request), reading, retry, exchange, [exchange.at], [slept] if slept else [])
+        )
         if not is_calm:
             rows.clear()
         rows[key] = folds[-1]
@@ -191,13 +182,6 @@ def _seconds(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _call(request: Request) -> str:
-    url = _safe_url(request.url)
-    # The host says nothing where it is the API's, or stands for it.
-    path = re.sub(r"\Ahttps?://[^/]*(?=/v2/)", "", url)
-    return _plain(f"{request.method} {_UUID.sub(lambda match: match[1] + '…', path)}", 200)
-
-
 def _safe_url(url: str) -> str:
     try:
         return shown_url(url)
@@ -205,68 +189,127 @@ def _safe_url(url: str) -> str:
         return "(a URL that can't be read)"
 
 
-# Reading an answer.
+class _Reader:
+    """Reads the exchanges of one test; what it gives holds no secret, and nothing that a terminal obeys."""
 
+    def __init__(self, redact: Redact) -> None:
+        # Calls, statuses and notes repeat themselves, and a redaction takes its time. A URL's query may be a signature
+        # under whatever name.
+        self._redact = functools.cache(lambda text: redact(_URL.sub(lambda match: _safe_url(match[0]), text)))
+        self._known: dict[tuple[Any, ...], _Reading] = {}
 
-def _read_once(exchange: Exchange, known: dict[tuple[Any, ...], _Reading]) -> _Reading:
-    """The reading of an exchange. Polls mostly repeat themselves, so each answer is read once."""
-    response = exchange.response
-    if response is None:
-        return _read_error(exchange.error)
-    is_call = "/v2/" in exchange.request.url
-    headers = response.header("content-type"), response.header("retry-after")
-    key = response.status, response.body, response.delay, response.cut_after, headers, is_call
-    if key not in known:
-        known[key] = _read(response, is_call)
-    return known[key]
+    def plain(self, text: str, longest: int) -> str:
+        """A text as one line, cut to a number of characters."""
+        return _printable(self._redact(text) if text else "", longest)
 
+    def body(self, body: bytes) -> str:
+        """A body as text, whole; JSON without its blanks."""
+        text = self._redact(body.decode("utf-8", "replace"))
+        with contextlib.suppress(ValueError, RecursionError):
+            text = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+        # A lone surrogate can be written in JSON's escapes, but neither sent to another process nor to a file.
+        return text.encode("utf-8", "replace").decode("utf-8")
 
-def _read_error(error: Exception | None) -> _Reading:
-    if isinstance(error, TransportFault):
-        return _Reading(error.kind, counts="no answer", fault=error.kind, retried=True)
-    name = type(error).__name__ if error is not None else "none"
-    first_line = str(error or "").partition("\n")[0]
-    text = f"{name}: {_plain(redacted(first_line), 100)}" if first_line else name
-    return _Reading(name, counts="no answer", fault=text, retried=True)
+    def call(self, request: Request) -> str:
+        """Method and path of a request."""
+        # The host says nothing where it is the API's, or stands for it.
+        path = re.sub(r"\Ahttps?://[^/]*(?=/v2/)", "", _safe_url(request.url))
+        return self.plain(f"{request.method} {_UUID.sub(lambda match: match[1] + '…', path)}", 200)
 
+    def read(self, exchange: Exchange) -> _Reading:
+        """The reading of an exchange. Polls mostly repeat themselves, so each answer is read once."""
+        response = exchange.response
+        if response is None:
+            return self._error(exchange.error)
+        is_call = "/v2/" in exchange.request.url
+        headers = response.header("content-type"), response.header("retry-after")
+        key = response.status, response.body, response.delay, response.cut_after, headers, is_call
+        if key not in self._known:
+            self._known[key] = self._answer(response, is_call)
+        return self._known[key]
 
-def _read(response: Response, is_call: bool) -> _Reading:
-    http = str(response.status)
-    fault = _fault(response)
-    retried = response.status in _RETRIED or response.status >= 500
-    if response.cut_after is not None:
-        return _Reading(http, counts="cut short", fault=fault, retried=True)
-    try:
-        body = json.loads(response.body)
-    except (ValueError, RecursionError):
-        is_broken = is_call and response.status < 300
-        summary = _bytes_summary(response)
+    def _error(self, error: Exception | None) -> _Reading:
+        if isinstance(error, TransportFault):
+            return _Reading(error.kind, counts="no answer", fault=error.kind, retried=True)
+        name = type(error).__name__ if error is not None else "none"
+        first_line = str(error or "").partition("\n")[0]
+        text = f"{name}: {self.plain(first_line, 100)}" if first_line else name
+        return _Reading(name, counts="no answer", fault=text, retried=True)
+
+    def _answer(self, response: Response, is_call: bool) -> _Reading:
+        http = str(response.status)
+        fault = self._fault(response)
+        retried = response.status in _RETRIED or response.status >= 500
+        if response.cut_after is not None:
+            return _Reading(http, counts="cut short", fault=fault, retried=True)
+        try:
+            body = json.loads(response.body)
+        except (ValueError, RecursionError):
+            is_broken = is_call and response.status < 300
+            summary = self._bytes_summary(response)
+            if response.status >= 300:
+                summary = f"{http} {self.plain(response.phrase, 40)}".rstrip()
+            fault = ", ".join(part for part in (fault, "not JSON" if is_broken else "") if part)
+            return _Reading(http, counts=summary, fault=fault, retried=retried or is_broken)
         if response.status >= 300:
-            summary = f"{http} {_plain(response.phrase, 40)}".rstrip()
-        fault = ", ".join(part for part in (fault, "not JSON" if is_broken else "") if part)
-        return _Reading(http, counts=summary, fault=fault, retried=retried or is_broken)
-    if response.status >= 300:
-        return _Reading(http, counts=_error_summary(response, body), fault=fault, retried=retried)
-    if isinstance(body, dict) and body.get("job") is not None:
-        return _read_job(http, body["job"], fault)
-    return _Reading(http, counts=_summary(body), fault=fault, retried=retried)
+            return _Reading(http, counts=self._error_summary(response, body), fault=fault, retried=retried)
+        if isinstance(body, dict) and body.get("job") is not None:
+            return self._job(http, body["job"], fault)
+        return _Reading(http, counts=self._summary(body), fault=fault, retried=retried)
 
+    def _job(self, http: str, wire: object, fault: str) -> _Reading:
+        try:
+            job = IndexingJob.from_wire(wire, "$.job")
+        except (DecodeError, RecursionError):
+            return _Reading(http, counts="not a job", fault=fault)
+        files = job.indexed_file_count, job.total_file_count, job.failed_item_count
+        return _Reading(
+            http,
+            self.plain(job.phase.name, 40),
+            self.plain(job.status.name, 40),
+            _counts(job),
+            fault,
+            job=self.plain(job.uuid, 40),
+            files=files if any(files) else None,
+        )
 
-def _read_job(http: str, wire: object, fault: str) -> _Reading:
-    try:
-        job = IndexingJob.from_wire(wire, "$.job")
-    except (DecodeError, RecursionError):
-        return _Reading(http, counts="not a job", fault=fault)
-    files = job.indexed_file_count, job.total_file_count, job.failed_item_count
-    return _Reading(
-        http,
-        _plain(job.phase.name, 40),
-        _plain(job.status.name, 40),
-        _counts(job),
-        fault,
-        job=_plain(job.uuid, 40),
-        files=files if any(files) else None,
-    )
+    def _fault(self, response: Response) -> str:
+        parts = []
+        if response.status == 429:
+            wait = self.plain(response.header("retry-after"), 40)
+            parts.append(f"rate limit, retry-after {wait}{' s' if wait.isdigit() else ''}" if wait else "rate limit")
+        elif response.status >= 500:
+            parts.append("server error")
+        if response.delay:
+            parts.append(f"answered after {_seconds(response.delay)} s")
+        if response.cut_after is not None:
+            parts.append(f"cut after {response.cut_after} of {len(response.body)} bytes")
+        return ", ".join(parts)
+
+    def _summary(self, body: object) -> str:
+        if not isinstance(body, dict):
+            return "not a job"
+        if isinstance(body.get("jobs"), list):
+            jobs = _number(len(body["jobs"]), "job")
+            meta = body.get("meta")
+            page, pages = (meta.get(name) if isinstance(meta, dict) else None for name in ("page", "pages"))
+            return f"page {page} of {pages} · {jobs}" if isinstance(page, int) and isinstance(pages, int) else jobs
+        if isinstance(body.get("indexed_data_sources"), list):
+            return _number(len(body["indexed_data_sources"]), "data source")
+        if "signed_url" in body:
+            return "a signed URL"
+        return self.plain(f"no job ({', '.join(body)})" if body else "no job", 60)
+
+    def _error_summary(self, response: Response, body: object) -> str:
+        id = body.get("id") if isinstance(body, dict) else None
+        return self.plain(f"{response.status} {id if isinstance(id, str) and id else response.phrase}", 60).rstrip()
+
+    def _bytes_summary(self, response: Response) -> str:
+        if not response.body.strip():
+            return "an empty body"
+        sort = self.plain(response.header("content-type").partition(";")[0], 40)
+        size = _number(len(response.body), "byte")
+        return f"{size} of {sort}" if sort and sort != "application/json" else f"broken JSON, {size}"
 
 
 def _counts(job: IndexingJob) -> str:
@@ -282,86 +325,11 @@ def _counts(job: IndexingJob) -> str:
     return " · ".join(parts)
 
 
-def _fault(response: Response) -> str:
-    parts = []
-    if response.status == 429:
-        wait = _plain(response.header("retry-after"), 40)
-        parts.append(f"rate limit, retry-after {wait}{' s' if wait.isdigit() else ''}" if wait else "rate limit")
-    elif response.status >= 500:
-        parts.append("server error")
-    if response.delay:
-        parts.append(f"answered after {_seconds(response.delay)} s")
-    if response.cut_after is not None:
-        parts.append(f"cut after {response.cut_after} of {len(response.body)} bytes")
-    return ", ".join(parts)
-
-
-def _summary(body: object) -> str:
-    if not isinstance(body, dict):
-        return "not a job"
-    if isinstance(body.get("jobs"), list):
-        jobs = _number(len(body["jobs"]), "job")
-        meta = body.get("meta")
-        page, pages = (meta.get(name) if isinstance(meta, dict) else None for name in ("page", "pages"))
-        return f"page {page} of {pages} · {jobs}" if isinstance(page, int) and isinstance(pages, int) else jobs
-    if isinstance(body.get("indexed_data_sources"), list):
-        return _number(len(body["indexed_data_sources"]), "data source")
-    if "signed_url" in body:
-        return "a signed URL"
-    names = ", ".join(body)
-    return _plain(f"no job ({names})", 60) if names else "no job"
-
-
-def _error_summary(response: Response, body: object) -> str:
-    id = body.get("id") if isinstance(body, dict) else None
-    return _plain(redacted(f"{response.status} {id if isinstance(id, str) and id else response.phrase}"), 60).rstrip()
-
-
-def _bytes_summary(response: Response) -> str:
-    if not response.body.strip():
-        return "an empty body"
-    sort = _plain(response.header("content-type").partition(";")[0], 40)
-    size = _number(len(response.body), "byte")
-    return f"{size} of {sort}" if sort and sort != "application/json" else f"broken JSON, {size}"
-
-
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-# Nothing secret, nothing that a terminal obeys.
-
-
-def redacted(text: str) -> str:
-    """A body's text without the secrets that are known by their shape or by their key, JSON or not."""
-    try:
-        return json.dumps(_without_secrets(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        return _SECRET_TEXT.sub(r"\1...", _without_tokens(text))
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            _without_tokens(name): "..." if item and _is_secret(name) else _without_secrets(item)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
-    return _without_tokens(value) if isinstance(value, str) else value
-
-
-def _is_secret(name: str) -> bool:
-    words = {word.lower() for word in _WORDS.findall(name)}
-    return bool(words & _SECRET_WORDS) or re.sub("[-_]", "", name.lower()) in _SECRET_NAMES
-
-
-def _without_tokens(text: str) -> str:
-    text = _URL.sub(lambda match: _safe_url(match[0]), text) if "://" in text else text
-    return _TOKEN.sub("...", text)
-
-
-def _plain(text: str, longest: int) -> str:
+def _printable(text: str, longest: int) -> str:
     """One line without what a terminal would obey, cut to a number of characters."""
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return text if text.isprintable() else "".join(each if each.isprintable() else "�" for each in text)
@@ -390,6 +358,7 @@ def story_text(
     exchanges: Sequence[Exchange],
     sleeps: Sequence[tuple[float, float]] = (),
     *,
+    redact: Redact,
     width: int = 80,
     color: bool = False,
     verbose: bool = False,
@@ -400,7 +369,7 @@ def story_text(
     ANSI colors. ``verbose`` leaves nothing out.
     """
     width = max(width, _LEAST_WIDTH)
-    moments = story(exchanges, sleeps)
+    moments = story(exchanges, sleeps, redact=redact)
     if not moments:
         return "no calls"
     shown = moments if verbose else _ends(moments, _MOST_LINES)
@@ -409,7 +378,7 @@ def story_text(
         laid_out.insert(_MOST_LINES // 2, [_cut(f"... {len(moments) - len(shown)} changes left out", width)])
     lines = [line for rows in laid_out for line in rows]
     if exchanges:
-        lines += ["", *_last_answer(exchanges[-1], width, verbose)]
+        lines += ["", *_last_answer(exchanges[-1], _Reader(redact), width, verbose)]
     return "\n".join(lines)
 
 
@@ -501,16 +470,16 @@ def _cut_middle(text: str, width: int) -> str:
     return text if _width(text) <= width or room < 4 else f"{method} …{path[-room:].lstrip('…')}"
 
 
-def _last_answer(exchange: Exchange, width: int, verbose: bool) -> Iterator[str]:
+def _last_answer(exchange: Exchange, reader: _Reader, width: int, verbose: bool) -> Iterator[str]:
     response = exchange.response
     if response is None:
-        yield _cut(f"the last call had no answer: {_read_error(exchange.error).fault}", width)
+        yield _cut(f"the last call had no answer: {reader.read(exchange).fault}", width)
         return
-    yield _cut(f"the last answer, {response.status} {_plain(response.phrase, 40)}".rstrip() + ":", width)
-    lines = _pretty(_body_text(response.body))
+    yield _cut(f"the last answer, {response.status} {reader.plain(response.phrase, 40)}".rstrip() + ":", width)
+    lines = _pretty(reader.body(response.body))
     shown = lines if verbose else lines[:_MOST_BODY_LINES]
     for line in shown:
-        text = _plain(line, len(line) + 1)
+        text = _printable(line, len(line) + 1)
         yield text if verbose else _cut(text, width)
     if len(shown) < len(lines):
         yield _cut(f"... {len(lines) - len(shown)} more lines", width)
@@ -520,12 +489,6 @@ def _pretty(text: str) -> list[str]:
     with contextlib.suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     return text.splitlines() or ["(an empty body)"]
-
-
-def _body_text(body: bytes, redact: Callable[[str], str] | None = None) -> str:
-    text = redacted(body.decode("utf-8", "replace"))
-    # A lone surrogate can be written in JSON's escapes, but neither sent to another process nor to a file.
-    return (redact(text) if redact else text).encode("utf-8", "replace").decode("utf-8")
 
 
 # The story as a record.
@@ -538,25 +501,25 @@ def test_record(
     exchanges: Sequence[Exchange],
     sleeps: Sequence[tuple[float, float]] = (),  # noqa: PT028  # not a test
     *,
-    redact: Callable[[str], str] = redacted,  # noqa: PT028
+    redact: Redact,
 ) -> dict[str, Any]:
     """One test as a JSON object, for the report.
 
     In a test module, import the module it is in: pytest takes a function of this name for a test.
 
-    ``redact`` is applied to every text of an exchange, after the redaction that is always done. The record is bounded,
-    however often the test polled: equal exchanges are one moment, with the last one's body; bodies are kept once,
-    ``sent`` and ``answer`` are indices into ``bodies`` or ``None``; ``left_out`` counts the moments that are missing
-    after the first ``gap_after``.
+    The record is bounded, however often the test polled: equal exchanges are one moment, with the last one's body;
+    bodies are kept once, ``sent`` and ``answer`` are indices into ``bodies`` or ``None``; ``left_out`` counts the
+    moments that are missing after the first ``gap_after``.
     """
-    folds, last = _folded(exchanges, sleeps)
+    reader = _Reader(redact)
+    folds, last = _folded(exchanges, sleeps, reader)
     kept = _ends(folds, _MOST_MOMENTS)
-    bodies = _Bodies(None if redact is redacted else redact)
+    bodies = _Bodies(reader)
     most_marks = max(2, _MOST_MARKS // max(len(kept), 1))
     ends = [0.0, *(each.at for each in exchanges), *(began + seconds for began, seconds in last)]
     return {
-        "nodeid": _plain(nodeid, 2_000),
-        "outcome": _plain(outcome, 40),
+        "nodeid": _printable(nodeid, 2_000),
+        "outcome": _printable(outcome, 40),
         "duration": round(duration, 6),
         "calls": len(exchanges),
         "slept": round(sum(seconds for _, seconds in sleeps), 3),
@@ -571,20 +534,18 @@ def test_record(
 class _Bodies:
     """The distinct bodies of a test."""
 
-    def __init__(self, redact: Callable[[str], str] | None) -> None:
+    def __init__(self, reader: _Reader) -> None:
         self.texts: list[str] = []
-        self._redact = redact
+        self._reader = reader
         self._room = _MOST_BODIES
         self._known: dict[bytes, int | None] = {}
-        # Calls and their notes repeat themselves, and a redaction takes its time.
-        self.shown = functools.cache(redact) if redact else str
 
     def index(self, body: bytes) -> int | None:
         """Where a body is kept, or ``None`` for an empty one and where there is no more room."""
         if not body.strip():
             return None
         if body not in self._known:
-            self._known[body] = self._keep(_body_text(body, self._redact))
+            self._known[body] = self._keep(self._reader.body(body))
         return self._known[body]
 
     def _keep(self, text: str) -> int | None:
@@ -600,17 +561,16 @@ class _Bodies:
 def _moment_record(fold: _Fold, bodies: _Bodies, most_marks: int) -> dict[str, Any]:
     response = fold.last.response
     step = -(-len(fold.ats) // most_marks)
-    moment = fold.moment
     return {
-        **{name: bodies.shown(value) if isinstance(value, str) else value for name, value in moment._asdict().items()},
+        **fold.moment._asdict(),
         "at": round(fold.ats[0], 3),
         "until": round(max(fold.ats), 3),
         "ats": [round(at, 3) for at in fold.ats[::step]],
         "kind": fold.kind,
-        "lane": _lane(fold.request),
-        "job": bodies.shown(fold.reading.job),
+        "lane": _lane(fold.last.request),
+        "job": fold.reading.job,
         "files": list(fold.reading.files) if fold.reading.files else None,
-        "sent": bodies.index(fold.request.body),
+        "sent": bodies.index(fold.last.request.body),
         "answer": bodies.index(_arrived(response)) if response else None,
     }
 

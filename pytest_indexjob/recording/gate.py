@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from pytest_indexjob.recording.redaction import PLACEHOLDER
+from pytest_indexjob.exchange import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

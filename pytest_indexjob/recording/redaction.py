@@ -18,6 +18,7 @@ from html.entities import codepoint2name
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, unquote_plus
 
+from pytest_indexjob.exchange import PLACEHOLDER
 from pytest_indexjob.recording.cassette import Interaction
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from pytest_indexjob.exchange import Headers
 
-PLACEHOLDER = "REDACTED"
 
 _SHORTEST = 4  # a shorter "secret" is in every text
 _DEPTH = 6  # encodings within encodings

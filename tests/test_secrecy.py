@@ -1,0 +1,188 @@
+"""From a service that tells secrets to all that a run leaves behind: none is in any file, log, exception or report."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+from test_redaction import FORMS, HARD, PLACES, SIMPLE, assert_absent, traces
+
+from pytest_indexjob.exchange import Response
+from pytest_indexjob.recording.cassette import load
+
+# Of no known shape: what is known is the value.
+TOKEN = "TheTokenOf4nAccountWithNoPrefix"
+SECRETS = [SIMPLE, HARD, TOKEN]
+ORDINARY = ("request-", "response-")
+# What a client can't send, or a server of the standard library can't.
+LEFT_OUT = ("request-authorization", "request-cookie", "response-reason")
+
+
+def corpus():
+    """Requests and answers with a secret each: every place, every form, the secrets in turn."""
+    found = []
+    for place, make in PLACES.items():
+        for form, disguise in FORMS.items():
+            value = disguise(SECRETS[len(found) % len(SECRETS)])
+            if place.startswith(ORDINARY) and place not in LEFT_OUT and (value.isascii() or "header" not in place):
+                found.append((place, make(value)))
+    return found
+
+
+CORPUS = corpus()
+
+SUITE = """
+import asyncio, base64, http.client, json, urllib.parse
+from pathlib import Path
+import aiohttp, gradient, httpx, pytest, requests, urllib3
+import os
+
+CORPUS = json.loads(Path(__file__).with_name("corpus.json").read_text())
+BASE, TOKEN = CORPUS["base"], os.environ["SOME_ACCESS_TOKEN"]
+
+
+def each(ask):
+    for item in CORPUS["items"]:
+        headers = {**item["headers"], "Authorization": f"Bearer {TOKEN}"}
+        try:
+            ask(item["method"], BASE + item["path"], headers, base64.b64decode(item["body"]))
+        except Exception as error:
+            print(repr(error))
+
+
+def ask_own(client):
+    each(lambda method, url, headers, body: client.get(url.rpartition("/")[2]))
+
+
+def ask_requests(client):
+    each(lambda method, url, headers, body: requests.request(method, url, headers=headers, data=body).content)
+
+
+def ask_urllib3(client):
+    with urllib3.PoolManager() as pool:
+        each(lambda method, url, headers, body: pool.request(method, url, headers=headers, body=body, retries=0).data)
+
+
+def ask_http_client(client):
+    parts = urllib.parse.urlsplit(BASE)
+    def ask(method, url, headers, body):
+        connection = http.client.HTTPConnection(parts.hostname, parts.port)
+        connection.request(method, urllib.parse.urlsplit(url).path, body, headers)
+        connection.getresponse().read()
+        connection.close()
+    each(ask)
+
+
+def ask_httpx(client):
+    with httpx.Client() as client:
+        each(lambda method, url, headers, body: client.request(method, url, headers=headers, content=body).content)
+
+
+def ask_aiohttp(client):
+    async def ask(method, url, headers, body):
+        async with aiohttp.ClientSession() as session:
+            async with session.request(method, url, headers=headers, data=body) as answer:
+                await answer.read()
+    each(lambda *asked: asyncio.run(ask(*asked)))
+
+
+def ask_gradient(client):
+    client = gradient.Gradient(access_token=TOKEN, base_url=BASE, max_retries=0)
+    each(lambda method, url, headers, body: client.get(url, cast_to=httpx.Response))
+
+
+@pytest.mark.indexjob_cassette("recorded")
+def test_that_passes(indexjob_client):
+    globals()[f"ask_{CORPUS['client']}"](indexjob_client)
+
+
+@pytest.mark.indexjob_cassette("not-recorded")
+def test_that_fails(indexjob_client):
+    globals()[f"ask_{CORPUS['client']}"](indexjob_client)
+    assert 1 == 2
+"""
+# Only these send what they are told to send.
+SENDERS = ("requests", "urllib3", "http_client", "httpx", "aiohttp")
+CLIENTS = ("own", "gradient", *SENDERS)
+
+
+@pytest.fixture
+def run(pytester, loopback, monkeypatch):
+    """Runs the suite with one client against a service that tells secrets."""
+    monkeypatch.setenv("SOME_ACCESS_TOKEN", TOKEN)
+    monkeypatch.setenv("SOME_PASSWORD", SIMPLE)
+    pytester.makepyfile(test_it=SUITE)
+
+    def start(client, items, *options):
+        answers = {f"/v2/gen-ai/indexing_jobs/{at:08}-0000-4000-8000-000000000000": at for at in items}
+
+        def answer(request):
+            response = CORPUS[answers["/v2" + request.url.partition("/v2")[2]]][1].response
+            return response._replace(body=response.body or b"{}")
+
+        server = loopback(answer)
+        asked = [
+            {
+                "method": CORPUS[at][1].request.method,
+                "path": path,
+                "headers": dict(CORPUS[at][1].request.headers),
+                "body": base64.b64encode(CORPUS[at][1].request.body).decode(),
+            }
+            for path, at in answers.items()
+        ]
+        text = json.dumps({"base": server.url, "client": client, "items": asked})
+        (pytester.path / "corpus.json").write_text(text)
+        pytester.makeconftest(f"""
+            import os, pytest
+            from pytest_indexjob import IndexJobSettings
+
+            @pytest.fixture(scope="session")
+            def indexjob_settings():
+                return IndexJobSettings(base_url={server.url!r}, token=os.environ["SOME_ACCESS_TOKEN"],
+                                        secrets=(eval({ascii(HARD)!r}),), retries=0)
+        """)
+        return pytester.runpytest("-p", "no:cacheprovider", *options)
+
+    return start
+
+
+def assert_told_nothing(text):
+    for secret in SECRETS:
+        for trace in traces(secret):
+            assert trace not in text
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
+    start = CLIENTS.index(client)
+    items = [at for at, (place, _) in enumerate(CORPUS) if client in SENDERS or place.startswith("response-")]
+    items = items[start % 3 :: 3]
+    assert len(items) >= 120
+    result = run(
+        client,
+        items,
+        "--indexjob-record=rewrite",
+        "--indexjob-report=page.html",
+        "--indexjob-coverage",
+        "--junitxml=results.xml",
+        "-vv",
+        # The official client logs whole requests of its own accord.
+        f"--log-level={'WARNING' if client == 'gradient' else 'DEBUG'}",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    written = pytester.path / "cassettes" / "recorded.yaml"
+    assert len(load(written).interactions) == len(items)
+    assert_told_nothing(result.stdout.str().encode())
+    assert_told_nothing(result.stderr.str().encode())
+    for secret in SECRETS:
+        assert_absent(secret, written.read_text())
+    for name in ("results.xml", "page.html"):
+        content = (pytester.path / name).read_bytes()
+        assert b"REDACTED" in content
+        assert_told_nothing(content)
+    assert {path.name for path in pytester.path.rglob("*.*") if path.is_file()} <= {
+        *("conftest.py", "corpus.json", "page.html", "recorded.yaml", "results.xml", "test_it.py", "tox.ini"),
+        *(path.name for path in pytester.path.rglob("*.pyc")),
+    }

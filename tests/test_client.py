@@ -229,7 +229,8 @@ def test_every_call_has_a_time_out():
 def test_the_token_is_nowhere_to_be_seen(service, closed_port, caplog):
     caplog.set_level(logging.DEBUG)
     seen = []
-    client, _, _ = service(answer({"message": "no"}, 401))
+    told = answer({"id": TOKEN, "message": "x" * 495 + f"the token {TOKEN} is wrong"}, 401)
+    client, _, _ = service(told._replace(headers=(*told.headers, ("x-request-id", TOKEN))))
     refused = IndexingJobClient(TOKEN, base_url=f"http://user:{TOKEN}@127.0.0.1:{closed_port}", retries=0)
     with refused:
         for each in (client, refused):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 
 import pytest
 from test_redaction import FORMS, HARD, PLACES, SIMPLE, assert_absent, traces
 
-from pytest_indexjob.exchange import Response
 from pytest_indexjob.recording.cassette import load
 
 # Of no known shape: what is known is the value.
@@ -24,7 +22,7 @@ def corpus():
     """Requests and answers with a secret each: every place, every form, the secrets in turn."""
     found = []
     for place, make in PLACES.items():
-        for form, disguise in FORMS.items():
+        for disguise in FORMS.values():
             value = disguise(SECRETS[len(found) % len(SECRETS)])
             if place.startswith(ORDINARY) and place not in LEFT_OUT and (value.isascii() or "header" not in place):
                 found.append((place, make(value)))

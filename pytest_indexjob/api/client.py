@@ -97,6 +97,10 @@ class _BearerAuth(AuthBase):
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
+    def without_token(self, text: str) -> str:
+        """The text without the token, which an error message may quote."""
+        return text.replace(self._token, "REDACTED")
+
 
 class IndexingJobClient:
     """Calls the indexing-job API.
@@ -256,7 +260,7 @@ class IndexingJobClient:
             else:
                 if 200 <= response.status_code < 300:
                     return parse_json(response.content, response.headers.get("content-type", ""))
-                error = _api_error(response, f"{method} {path}", self._clock.time())
+                error = _api_error(response, f"{method} {path}", self._clock.time(), self._auth.without_token)
                 delay = getattr(error, "retry_after", None)
                 hopeless = response.status_code != 429 and response.status_code < 500
                 if last or hopeless or (delay or 0.0) > LONGEST_RETRY_AFTER:
@@ -332,14 +336,16 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _api_error(response: requests.Response, call: str, now: float) -> ApiError:
+def _api_error(response: requests.Response, call: str, now: float, redact: Callable[[str], str]) -> ApiError:
     try:
         parsed = parse_json(response.content)
     except DecodeError:
         parsed = None
     body = parsed if isinstance(parsed, dict) else {}
-    fields = {name: str(body.get(name) or "")[:500] for name in ("id", "message", "request_id")}
-    fields["request_id"] = fields["request_id"] or response.headers.get("x-request-id", "")
+    given = {name: str(body.get(name) or "") for name in ("id", "message", "request_id")}
+    given["request_id"] = given["request_id"] or response.headers.get("x-request-id", "")
+    # Before it is cut, as half a token is one too many.
+    fields = {name: redact(text)[:500] for name, text in given.items()}
     kind = _ERRORS.get(response.status_code, ServerError if response.status_code >= 500 else ApiError)
     error = kind(response.status_code, **fields, call=call)
     if isinstance(error, RateLimitError) or response.status_code == 503:

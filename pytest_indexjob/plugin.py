@@ -61,6 +61,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Keep whether the test passed: only then is written what it recorded. Send along what the run adds up."""
+    if call.excinfo is not None and _INTERCEPTION in item.stash:
+        from pytest_indexjob.totals import hide_secrets
+
+        hide_secrets(call.excinfo.value, item.stash[_INTERCEPTION])
     report: Any = yield
     if _INTERCEPTION in item.stash:
         from pytest_indexjob.totals import facts_of, tell_story
@@ -108,7 +112,7 @@ def _complaint(item: pytest.Item, *, passed: bool = False) -> str:
     return interception.complaint(passed=passed) if interception else ""
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     """Explain a plain comparison of jobs, data sources, statuses and phases."""
     import sys
 
@@ -117,7 +121,9 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
         return None
     from pytest_indexjob.checking.assertions import explain_comparison
 
-    return explain_comparison(op, left, right)
+    lines = explain_comparison(op, left, right)
+    interception = config.stash.get(_INTERCEPTION, None)
+    return [interception.redact(line) for line in lines] if lines and interception else lines
 
 
 @pytest.fixture(scope="session")
@@ -135,11 +141,13 @@ def _indexjob_interception(
     from pytest_indexjob.run import interception_for
 
     interception = interception_for(request, indexjob_settings)
-    request.node.stash[_INTERCEPTION] = interception
+    # The running test's also stands at the configuration, for the hook that is not told the test.
+    request.node.stash[_INTERCEPTION] = request.config.stash[_INTERCEPTION] = interception
     if not request.config.getoption("--indexjob-live"):
         interception.start()
     yield interception
     interception.stop()
+    del request.config.stash[_INTERCEPTION]
     complaint = interception.complaint()
     if complaint:
         pytest.fail(complaint, pytrace=False)

@@ -63,6 +63,28 @@ def _check_writable(option: str, name: str | None) -> None:
         raise pytest.UsageError(f"{option}={name} can't be written: {error.strerror}") from None
 
 
+def hide_secrets(error: BaseException, interception: Interception) -> None:
+    """Take the secrets out of an error's text, and out of those that led to it, as far as the text is ours."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen[id(each)] = each
+        waiting += [each.__cause__, each.__context__]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        if _is_ours(each):
+            each.args = tuple(interception.redact(text) if isinstance(text, str) else text for text in each.args)
+
+
+def _is_ours(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("pytest_indexjob.")
+
+
 def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
     """Add the story of what the service said to the report of a test that failed (or of any, with ``-rP``)."""
     exchanges = interception.journal.exchanges

@@ -184,3 +184,43 @@ def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
         *("conftest.py", "corpus.json", "page.html", "recorded.yaml", "results.xml", "test_it.py", "tox.ini"),
         *(path.name for path in pytester.path.rglob("*.pyc")),
     }
+
+
+ASSERTIONS = """
+import os, pytest
+from pytest_indexjob import IndexingJob, assert_counts, assert_status
+
+SECRET = os.environ["SOME_PASSWORD"]
+WIRE = {"uuid": SECRET, "status": SECRET, "phase": "BATCH_JOB_PHASE_FAILED",
+        "data_source_jobs": [{"data_source_uuid": "d", "error_msg": "x" * 190 + " " + SECRET, "error_details": SECRET}]}
+
+
+def test_helper(indexjob_journal):
+    assert_status(WIRE, "COMPLETED")
+
+
+def test_counts(indexjob_journal):
+    assert_counts(WIRE, failed_items=1)
+
+
+def test_comparison(indexjob_journal):
+    assert IndexingJob.from_wire(WIRE) == IndexingJob.from_wire({"uuid": "other"})
+
+
+def test_chained_and_grouped(indexjob_journal):
+    try:
+        assert_status(WIRE, "COMPLETED")
+    except AssertionError as error:
+        raise ExceptionGroup("both", [error, ValueError("mine")]) from error
+"""
+
+
+def test_no_secret_is_in_what_an_assertion_says(pytester, monkeypatch):
+    monkeypatch.setenv("SOME_PASSWORD", SIMPLE)
+    pytester.makepyfile(ASSERTIONS)
+    result = pytester.runpytest("-p", "no:cacheprovider", "-vv")
+    result.assert_outcomes(failed=4)
+    text = result.stdout.str()
+    assert text.count("REDACTED") >= 8
+    assert SIMPLE not in text
+    assert "ValueError: mine" in text

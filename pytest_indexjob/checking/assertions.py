@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import textwrap
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -344,7 +345,9 @@ def _fail(
 
 
 def _error(source: IndexedDataSource) -> str:
-    return ": ".join(part for part in (source.error_msg, source.error_details) if part)[:200]
+    # Between words: of a secret that was cut in two no redaction would find the half.
+    text = ": ".join(part for part in (source.error_msg, source.error_details) if part)
+    return textwrap.shorten(text, 200, placeholder=" ...")
 
 
 def _table(job: IndexingJob, fields: set[str], wrong: Sequence[IndexedDataSource]) -> list[str]:

@@ -133,9 +133,9 @@ class Interception:
     @functools.cached_property
     def redact(self) -> Callable[[str], str]:
         """Takes the secrets out of a text that is to be shown."""
-        from pytest_indexjob.recording.redaction import Redaction
+        from pytest_indexjob.recording.redaction import shared_redaction
 
-        return Redaction(self._secrets()).redact_text
+        return shared_redaction(tuple(self._secrets())).redact_text
 
     @property
     def cassettes(self) -> list[str]:

@@ -7,6 +7,7 @@ hash of a weak secret tells it. What is left is for the gate to find, which shar
 from __future__ import annotations
 
 import binascii
+import functools
 import html
 import importlib
 import json
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SHORTEST = 4  # a shorter "secret" is in every text
 _DEPTH = 6  # encodings within encodings
+_SHORT, _REMEMBERED = 200, 10_000  # characters of a text whose redaction is remembered, and how many are
 _LARGEST = 16 * 1024 * 1024  # what a compressed body may grow to
 
 # A header that is not named here may be a credential, or differs in each run and so makes needless changes.
@@ -110,6 +112,7 @@ class Redaction:
     ) -> None:
         self._secrets = [(secret, {_folded(secret), _folded(_as_latin(secret))}) for secret in _usable(secrets)]
         self._patterns: dict[str, re.Pattern[str]] = {}
+        self._cleaned = functools.lru_cache(_REMEMBERED)(self._clean_anew)
         self._kept = _KEPT_HEADERS | {name.lower() for name in keep_headers}
         self._anonymize = anonymize
         self._numbers: dict[str, int] = {}
@@ -218,6 +221,10 @@ class Redaction:
     # Text
 
     def _clean(self, text: str, depth: int) -> str:
+        # Names and values of polls mostly repeat themselves.
+        return self._cleaned(text, depth) if len(text) <= _SHORT else self._clean_anew(text, depth)
+
+    def _clean_anew(self, text: str, depth: int) -> str:
         if depth > _DEPTH:
             return _SHAPES.sub(PLACEHOLDER, self._without_known(text))
         if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", '"'):
@@ -324,6 +331,12 @@ class Redaction:
                     self._patterns[secret] = re.compile("\0{0,3}".join(map(_encodings, secret)))
                 text = self._patterns[secret].sub(PLACEHOLDER, text)
         return text
+
+
+@functools.lru_cache(maxsize=8)
+def shared_redaction(secrets: tuple[str, ...]) -> Redaction:
+    """The redaction of these secrets for all tests of a process, so that what one remembers serves the next."""
+    return Redaction(secrets)
 
 
 def environment_secrets(environ: Mapping[str, str]) -> list[str]:

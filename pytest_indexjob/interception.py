@@ -404,6 +404,9 @@ def _put_request(interception: Interception, real: Callable[..., None]) -> Calla
 class _LastResponse(http.client.HTTPResponse):
     """A response after which the connection closes, so that no pool keeps a socket that is none."""
 
+    # A fault strikes before the response has its stream, and from Python 3.13 on its end is told if it looks for it.
+    fp = None
+
     def begin(self) -> None:
         super().begin()
         self.will_close = True

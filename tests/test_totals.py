@@ -221,7 +221,7 @@ def test_the_page_is_written_though_the_run_is_interrupted(suite, pytester):
     text = WEAK + "\ndef test_last(): raise KeyboardInterrupt\n"
     suite("")
     suite.path.joinpath("test_interrupted.py").write_text(HEAD + text)
-    result = run_apart("-p", "no:cacheprovider", "--indexjob-report=page.html")
+    result = run_apart("-p", "no:cacheprovider", "-p", "no:randomly", "--indexjob-report=page.html")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert "test_recorded" in (suite.path / "page.html").read_text()
 

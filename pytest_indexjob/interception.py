@@ -405,7 +405,7 @@ class _LastResponse(http.client.HTTPResponse):
     """A response after which the connection closes, so that no pool keeps a socket that is none."""
 
     # A fault strikes before the response has its stream, and from Python 3.13 on its end is told if it looks for it.
-    fp = None
+    fp: Any = None
 
     def begin(self) -> None:
         super().begin()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_indexjob import DataSourceStatus, IndexedDataSource, Scenario, Simulator, Step, scenarios
+from pytest_indexjob import (
+    CassetteNotFoundError,
+    DataSourceStatus,
+    IndexedDataSource,
+    Scenario,
+    Simulator,
+    Step,
+    scenarios,
+)
 from pytest_indexjob.recording.library import open_cassettes, shipped_folder
 
 ENDS = {
@@ -94,8 +102,9 @@ def test_what_makes_no_sense_is_named(name, overrides, told):
 
 
 def test_an_unknown_override_is_named():
-    with pytest.raises(TypeError, match=r"'file' can't be overridden \(did you mean files\?\)"):
-        scenarios.get("completed", file=3)
+    for wrong, near in (("file", "files"), ("failed", "failed_items"), ("durations", "duration")):
+        with pytest.raises(TypeError, match=rf"'{wrong}' can't be overridden \(did you mean {near}\?\)"):
+            scenarios.get("completed", **{wrong: 3})
     mine = Scenario(name="mine", steps=[Step(at=0, status="PENDING", phase="PENDING")])
     with pytest.raises(TypeError, match="write files into your own steps"):
         Simulator().start(mine, files=3)
@@ -145,12 +154,14 @@ def test_a_life_that_no_job_has_is_refused(steps, told):
 
 def test_a_recording_makes_a_scenario():
     path = shipped_folder() / "completed.yaml"
-    for cassette in (path, str(path), open_cassettes(["completed"], path.parent)):
+    for cassette in (path, str(path), "completed", open_cassettes(["completed"], path.parent)):
         scenario = Scenario.from_cassette(cassette)
         assert (scenario.name, scenario.status.name, scenario.duration) == ("completed", "COMPLETED", 60.0)
         assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
     with pytest.raises(ValueError, match="no poll of a job"):
         Scenario.from_cassette(shipped_folder() / "not-found.yaml")
+    with pytest.raises(CassetteNotFoundError, match=r"neither a file .* Shipped: cancel, "):
+        Scenario.from_cassette("tests/cassettes/mine.yaml")
 
 
 def test_a_test_runs_once_for_each_outcome(pytester):

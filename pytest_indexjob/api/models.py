@@ -74,7 +74,9 @@ class WireEnum(StrEnum):
         for other in _ENUMS:
             short = short.removeprefix(other.prefix())
         alias = _NEVER_SENT.get(short, {}).get(cls.__name__)
-        names = [alias] if alias else difflib.get_close_matches(short, cls.__members__, n=1, cutoff=0.5)
+        # PARTIALLY_COMPLETED says PARTIAL, though more of its letters are those of COMPLETED.
+        names = [alias] if alias else [name for name in cls.__members__ if short.startswith(name)]
+        names = names or difflib.get_close_matches(short, cls.__members__, n=1, cutoff=0.5)
         return cls[names[0]] if names else None
 
     def __repr__(self) -> str:

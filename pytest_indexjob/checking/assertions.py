@@ -236,7 +236,7 @@ def _check_names(counts: dict[str, object], data_source: str | None) -> None:
             raise TypeError(f"{name} is the job's, not a data source's")
         if name not in _SOURCE_COUNTS and name not in _JOB_COUNTS:
             names = [*_SOURCE_COUNTS, *_JOB_COUNTS]
-            near = difflib.get_close_matches(name, names, n=1)
+            near = [each for each in names if each.startswith(name)] or difflib.get_close_matches(name, names, n=1)
             did = f" (did you mean {near[0]}?)" if near else ""
             raise TypeError(f"{name!r} is no count{did}. Counts: {', '.join(names)}")
 

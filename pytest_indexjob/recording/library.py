@@ -70,6 +70,25 @@ def find(name: str, folder: Path) -> Path:
     )
 
 
+def find_file(cassette: Path | str) -> Path:
+    """The file of a cassette that is given by its path, or by the name of a shipped one.
+
+    Raises ``CassetteNotFoundError`` where there is none.
+    """
+    path = Path(cassette)
+    if path.is_file():
+        return path
+    if str(cassette) in shipped_names():
+        return shipped_folder() / f"{cassette}.yaml"
+    raise CassetteNotFoundError(
+        f"there is no cassette {str(cassette)!r}: neither a file has that path, nor a shipped one that name. "
+        f"Shipped: {', '.join(shipped_names())}",
+        name=str(cassette),
+        near=(),
+        path=path,
+    )
+
+
 def open_cassettes(
     names: Sequence[str], folder: Path, *, base_url: str = API_URL, record_command: str = "", missing_ok: bool = False
 ) -> Playback:

@@ -140,14 +140,13 @@ class Scenario:
     def from_cassette(cls, cassette: Playback | Path | str, *, poll_interval: float = 5.0) -> Self:
         """The life that a recording's polls tell, taken as ``poll_interval`` seconds apart.
 
-        ``cassette`` is a file, or what the fixture ``indexjob_cassette`` gives. Raises ``CassetteError`` for a file
-        that can't be read, ``ValueError`` for a recording without a poll of a job.
+        ``cassette`` is a file, the name of a shipped recording, or what the fixture ``indexjob_cassette`` gives. Raises
+        ``CassetteError`` for one that is not there or can't be read, ``ValueError`` for one without a poll of a job.
         """
-        from pathlib import Path
-
         from pytest_indexjob.recording.cassette import Playback, job_of, load
+        from pytest_indexjob.recording.library import find_file
 
-        playback = cassette if isinstance(cassette, Playback) else Playback([load(Path(cassette))])
+        playback = cassette if isinstance(cassette, Playback) else Playback([load(find_file(cassette))])
         name = playback.recordings[0].path.stem
         uuid = playback.job_uuid
         jobs = [
@@ -475,7 +474,8 @@ def get(name: str, **overrides: Any) -> Scenario:
         raise ValueError(f"there is no scenario {name!r}.{did} There are: {', '.join(_CATALOGUE)}")
     for wrong in overrides:
         if wrong not in _OVERRIDES:
-            near = difflib.get_close_matches(wrong, _OVERRIDES, n=1)
+            near = [name for name in _OVERRIDES if name.startswith(wrong)]
+            near = near or difflib.get_close_matches(wrong, _OVERRIDES, n=1)
             did = f" (did you mean {near[0]}?)" if near else ""
             raise TypeError(f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}")
     for override, value in overrides.items():

@@ -2,18 +2,21 @@
 
 Three places are enough, since every client that the plugin answers goes through one of them: the connections of
 ``http.client`` and urllib3 (hence urllib, requests, pydo, boto), the transports of httpx (hence gradient), and the
-sessions of aiohttp. Where a client asks for a host that is ours, a source answers; all else goes on as it would have.
+connectors of aiohttp. Where a client asks for a host that is ours, a source answers; all else goes on as it would have.
 ``connect`` is replaced as a method of the real connection classes: pools and connections made before or after are
 answered alike, and no thread ever meets a moment in which nothing is patched.
 """
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import functools
 import http.client
 import io
 import json
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+import re
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -38,6 +41,7 @@ _API_HOST = urlsplit(API_URL).hostname
 Patch = tuple[Any, str, Any]  # an object, the name of one of its attributes, what stands there
 _INHERITED = object()
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ENDED = "the test that this connection belonged to has ended"
 
 
 class Interception:
@@ -428,7 +432,7 @@ class _AnsweringSocket:
 
     def makefile(self, *_: Any, **__: Any) -> Any:
         if not self._interception.active:
-            raise ConnectionResetError("the test that this connection belonged to has ended")
+            raise ConnectionResetError(_ENDED)
         request = _parsed(bytes(self._sent), self._base)
         try:
             response = self._interception.answer(request, self._timeout)
@@ -466,18 +470,20 @@ def _parsed(sent: bytes, base: str) -> Request:
     headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
     request = Request(method, target if target.startswith("http") else base + target, headers, body)
     if request.header("transfer-encoding").lower() == "chunked":
-        request = request._replace(body=_dechunked(body))
+        request = request._replace(body=_dechunked(body)[0])
     return request
 
 
-def _dechunked(body: bytes) -> bytes:
+def _dechunked(body: bytes) -> tuple[bytes, bool]:
+    """What stands in the chunks, and whether the last of them is there."""
     whole = bytearray()
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size.split(b";")[0], 16)
+    while True:
+        size, ended, body = body.partition(b"\r\n")
+        length = int(size.split(b";")[0], 16) if ended else 0
+        if not length:
+            return bytes(whole), bool(ended)
         whole += body[:length]
         body = body[length + 2 :]
-    return bytes(whole)
 
 
 def _has_body(response: Response, method: str) -> bool:
@@ -563,7 +569,8 @@ def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
     except TransportFault as fault:
         kind = {"timeout": httpx.ReadTimeout, "refused": httpx.ConnectError, "reset": httpx.ReadError}[fault.kind]
         raise kind(f"{fault.kind}: {asked!r}", request=request) from None
-    stream = httpx.ByteStream(answer.body) if answer.cut_after is None else _httpx_cut_stream(answer)
+    content = answer.body if _has_body(answer, asked.method) else b""
+    stream = httpx.ByteStream(content) if answer.cut_after is None else _httpx_cut_stream(answer)
     extensions = {"http_version": b"HTTP/1.1", "reason_phrase": answer.phrase.encode("ascii", "replace")}
     framed = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
@@ -587,88 +594,104 @@ def _httpx_cut_stream(answer: Response) -> Any:
     return CutStream()
 
 
-# aiohttp: vcrpy's stub of its session, which asks a cassette.
+# aiohttp: its connectors, whose connections get a transport that answers.
 
 
 def _aiohttp_patches(interception: Interception) -> Iterator[Patch]:
     try:
-        from aiohttp import ClientSession
-        from vcr.stubs.aiohttp_stubs import vcr_request
+        from aiohttp import BaseConnector
+        from aiohttp.client_proto import ResponseHandler
+        from aiohttp.connector import Connection
     except ImportError:
         return
-    real = ClientSession._request
+    real = BaseConnector.connect
 
-    async def request(self: Any, method: str, url: Any, **kwargs: Any) -> Any:
-        target = self._build_url(url)
-        if not interception.claims(target.host, target.port, target.scheme):
-            return await real(self, method, url, **kwargs)
-        cassette = _source_cassette(interception, _aiohttp_timeout(self, kwargs.get("timeout")))
-        response = await vcr_request(cassette, real)(self, method, target, **kwargs)
-        return _cut_aiohttp(response) if cassette.cut else response
+    async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
+        url = req.url
+        if not interception.claims(url.host, url.port, url.scheme):
+            return await real(self, req, traces, timeout)
+        loop = asyncio.get_running_loop()
+        protocol = ResponseHandler(loop)
+        protocol.connection_made(_AnsweringTransport(interception, protocol, loop, req, timeout))
+        return Connection(self, req.connection_key, protocol, loop)
 
-    yield ClientSession, "_request", request
-
-
-def _cut_aiohttp(response: Any) -> Any:
-    import aiohttp
-
-    error = aiohttp.ClientPayloadError("Response payload is not completed")
-
-    async def read(*_: Any, **__: Any) -> None:
-        raise error
-
-    response.read = response.text = response.json = read
-    response.content.set_exception(error)
-    return response
+    yield BaseConnector, "connect", connect
 
 
-def _aiohttp_timeout(session: Any, given: Any) -> float | None:
-    timeout = given if hasattr(given, "total") else session.timeout
-    if isinstance(given, int | float):
-        return given
-    return min((value for value in (timeout.sock_read, timeout.total) if value), default=None)
+class _AnsweringTransport(asyncio.Transport):
+    """Stands where a connection's transport would: takes the bytes of a request, gives the bytes of its answer."""
+
+    def __init__(self, interception: Interception, protocol: Any, loop: Any, req: Any, timeout: Any) -> None:
+        super().__init__()
+        self._interception = interception
+        self._protocol = protocol
+        self._loop = loop
+        self._key = req.connection_key
+        self._base = str(req.url.origin())
+        self._read_timeout = timeout.sock_read
+        self._timeout = min((value for value in (timeout.sock_read, timeout.total) if value), default=None)
+        self._sent = bytearray()
+        self._state: Literal["open", "answering", "closed"] = "open"
+
+    def write(self, data: Any) -> None:
+        self._sent += data
+        # Nothing is said at once: aiohttp has not yet done what it does after it wrote.
+        if self._state == "open" and _is_whole(bytes(self._sent)):
+            self._state = "answering"
+            self._loop.call_soon(self._answer)
+        elif self._sent.endswith(b"\r\n\r\n") and re.search(rb"(?i)\nexpect: *100-continue", self._sent):
+            self._loop.call_soon(self._protocol.data_received, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def is_closing(self) -> bool:
+        return self._state == "closed"
+
+    def close(self) -> None:
+        if self._state != "closed":
+            self._lose(None)
+
+    abort = close
+
+    def _lose(self, error: Exception | None) -> None:
+        self._state = "closed"
+        self._loop.call_soon(self._protocol.connection_lost, error)
+
+    def _answer(self) -> None:
+        if self._state == "closed":  # whoever asked has given up
+            return
+        request = _parsed(bytes(self._sent), self._base)
+        try:
+            if not self._interception.active:
+                raise ConnectionResetError(_ENDED)
+            response = self._interception.answer(request, self._timeout)
+        except TransportFault as fault:
+            self._fail(fault)
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  # whoever awaits the answer raises it
+            self._protocol.set_exception(error)
+        else:
+            self._protocol.force_close()  # no pool keeps a transport that is none
+            cut = _cut(response, request.method)
+            self._protocol.data_received(_wire(response, request.method)[:cut])
+            if cut is not None:
+                self._lose(ConnectionResetError("Connection reset by peer"))
+
+    def _fail(self, fault: TransportFault) -> None:
+        import aiohttp
+
+        if fault.kind == "reset":
+            self._lose(None)
+        elif fault.kind == "refused":
+            refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+            self._protocol.set_exception(aiohttp.ClientConnectorError(self._key, refused))
+        elif self._timeout == self._read_timeout:
+            self._protocol.set_exception(aiohttp.SocketTimeoutError("Timeout on reading data from socket"))
+        else:
+            self._protocol.set_exception(TimeoutError())
 
 
-def _source_cassette(interception: Interception, timeout: float | None) -> Any:
-    """A vcrpy cassette whose answers are the source's."""
-    import vcr.cassette
-
-    class SourceCassette(vcr.cassette.Cassette):  # type: ignore[misc]  # vcrpy has no types
-        cut = False
-
-        def can_play_response_for(self, _request: Any) -> bool:
-            return True
-
-        def find_requests_with_most_matches(self, request: Any) -> list[tuple[Any, list[str], list[str]]]:
-            # What vcrpy asks for where a redirect leads.
-            return [(request, [], [])]
-
-        def play_response(self, request: Any) -> dict[str, Any]:
-            asked = Request(request.method, request.uri, tuple(request.headers.items()), _aiohttp_body(request.body))
-            try:
-                answer = interception.answer(asked, timeout)
-            except TransportFault as fault:
-                raise _aiohttp_error(fault, asked) from None
-            self.cut = answer.cut_after is not None
-            headers: dict[str, list[str]] = {}
-            for name, value in _framed(answer, asked.method):
-                headers.setdefault(name, []).append(value)
-            status = {"code": answer.status, "message": answer.phrase}
-            return {"status": status, "headers": headers, "body": {"string": answer.body}}
-
-    return SourceCassette(path="")
-
-
-def _aiohttp_body(body: Any) -> bytes:
-    # vcrpy's stub hands over aiohttp's `json` argument as it is.
-    return body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
-
-
-def _aiohttp_error(fault: TransportFault, asked: Request) -> Exception:
-    import aiohttp
-
-    if fault.kind == "timeout":
-        return aiohttp.ServerTimeoutError(f"timed out: {asked!r}")
-    if fault.kind == "refused":
-        return aiohttp.ClientConnectionError(f"connection refused: {asked!r}")
-    return aiohttp.ServerDisconnectedError(f"reset: {asked!r}")
+def _is_whole(sent: bytes) -> bool:
+    """Whether a request has come with all of its body; without a length and chunks it has none."""
+    head, blank, body = sent.partition(b"\r\n\r\n")
+    if re.search(rb"(?i)\ntransfer-encoding: *chunked", head):
+        return _dechunked(body)[1]
+    length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+    return bool(blank) and len(body) >= int(length[1] if length else 0)

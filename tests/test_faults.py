@@ -105,7 +105,8 @@ CLIENTS = {
 def check(fault, client, base, service):
     url = f"{base}{JOBS}/{service.start('partial').uuid}"
     whole = client(url)
-    service.inject(fault)
+    # aiohttp asks once more by itself where a connection broke.
+    service.inject(fault, times=2 if (fault.name, client) == ("connection-reset", by_aiohttp) else 1)
     if fault.name in BROKEN:
         with pytest.raises(CLIENTS[client]):
             client(url)

@@ -9,6 +9,7 @@ import json
 import logging
 import socket
 import urllib.request
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
@@ -136,14 +137,14 @@ def test_every_client_is_answered(answering, ask):
 def test_bodies_of_every_kind(answering, ask):
     interception = answering(Response(200, (("Content-Encoding", "gzip"),), gzip.compress(b"{}", mtime=0)))
     _, headers, body = ask("GET", JOB_URL)
-    assert body == (gzip.compress(b"{}", mtime=0) if ask in (by_urllib, by_http_client, by_aiohttp) else b"{}")
+    assert body == (gzip.compress(b"{}", mtime=0) if ask in (by_urllib, by_http_client) else b"{}")
     for response in (Response(204), Response(200, (("Transfer-Encoding", "chunked"),), b"whole")):
         interception.source.answer = response
         status, headers, body = ask("GET", JOB_URL)
         assert (status, body) == (response.status, response.body)
         assert "transfer-encoding" not in {name.lower() for name in headers}
     status, _, body = ask("HEAD", JOB_URL)
-    assert (status, body) == (200, b"whole" if ask in (by_httpx, by_httpx_async, by_aiohttp) else b"")
+    assert (status, body) == (200, b"")
 
 
 def test_a_chunked_upload_and_a_file_arrive_whole(answering, tmp_path):
@@ -160,6 +161,111 @@ def test_a_chunked_upload_and_a_file_arrive_whole(answering, tmp_path):
     assert asyncio.run(post()) == json.loads(COMPLETED.body)
     assert [request.body for request in interception.source.requests] == [b"abcde", b"file", b'{"a": 1}']
     assert interception.source.requests[-1].url == f"{API}/v2/x"
+
+
+def test_each_body_that_aiohttp_can_send_arrives_whole(answering, tmp_path):
+    interception = answering()
+    tmp_path.joinpath("f").write_bytes(b"file" * 50_000)
+    form = aiohttp.FormData({"page": "2"})
+
+    async def parts():
+        for part in (b"ab", b"0\r\n\r\n", b"cde"):
+            yield part
+
+    async def post():
+        with tmp_path.joinpath("f").open("rb") as file:
+            async with aiohttp.ClientSession() as session:
+                for options in (
+                    {"data": {"a": "1", "b": "x y"}}, {"data": form}, {"data": parts()}, {"data": file}, {"json": [1]},
+                    {"data": "text", "expect100": True}, {"data": b"z" * 300, "compress": "deflate"}, {},
+                ):  # fmt: skip
+                    async with session.post(JOB_URL, **options) as answer:
+                        assert await answer.read() == COMPLETED.body
+
+    asyncio.run(post())
+    *sent, deflated, nothing = interception.source.requests
+    assert [request.body for request in sent] == [
+        b"a=1&b=x+y", b"page=2", b"ab0\r\n\r\ncde", b"file" * 50_000, b"[1]", b"text",
+    ]  # fmt: skip
+    assert zlib.decompress(deflated.body) == b"z" * 300
+    assert nothing.body == b""
+    assert sent[0].header("content-type") == "application/x-www-form-urlencoded"
+
+
+def test_aiohttp_is_itself_above_the_connection(answering):
+    def answer(request):
+        html = Response(502, (("Content-Type", "text/html"), ("Set-Cookie", "a=1; Path=/")), b"<html>")
+        return COMPLETED if request.header("cookie") else html
+
+    answering(answer)
+    seen = []
+
+    async def on_request_end(*_):
+        seen.append("traced")
+
+    async def middleware(request, handler):
+        seen.append("middleware")
+        return await handler(request)
+
+    async def ask():
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(on_request_end)
+        async with aiohttp.ClientSession(API, trace_configs=[trace], middlewares=[middleware]) as session:
+            async with session.get("/v2/x") as refused:
+                with pytest.raises(aiohttp.ContentTypeError):
+                    await refused.json()
+            async with session.get("/v2/x", raise_for_status=True) as accepted:
+                return [line async for line in accepted.content]
+
+    assert asyncio.run(ask()) == [COMPLETED.body]
+    assert seen == ["middleware", "traced"] * 2
+
+
+def test_aiohttp_asks_again_on_its_own_where_a_connection_broke(answering):
+    answers = iter([TransportFault("reset"), COMPLETED])
+
+    def answer(_):
+        if isinstance(given := next(answers), TransportFault):
+            raise given
+        return given
+
+    interception = answering(answer)
+    assert by_aiohttp("GET", JOB_URL)[2] == COMPLETED.body
+    assert len(interception.journal.exchanges) == 2
+
+
+def test_what_aiohttp_waits_for(answering):
+    interception = answering(Response(200, (), b"{}", delay=9))
+
+    async def ask(**limits):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(**limits)) as session:
+            await session.get(JOB_URL)
+
+    with pytest.raises(aiohttp.ServerTimeoutError):
+        asyncio.run(ask(total=8, sock_read=2))
+    with pytest.raises(TimeoutError) as late:
+        asyncio.run(ask(total=3))
+    assert not isinstance(late.value, aiohttp.ClientError)
+    assert interception.clock.elapsed == 5
+    asyncio.run(ask(total=None))
+
+
+def test_an_aiohttp_session_outlives_the_test_that_it_was_used_in(answering):
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                interception = answering()
+                answers = await asyncio.gather(*(session.get(JOB_URL) for _ in range(20)))
+                assert [await answer.read() for answer in answers] == [COMPLETED.body] * 20
+                interception.stop()
+            interception = answering()
+            asked = asyncio.ensure_future(session.get(JOB_URL))
+            await asyncio.sleep(0)
+            interception.stop()
+            with pytest.raises(aiohttp.ClientError):
+                await asked
+
+    asyncio.run(main())
 
 
 def test_redirects_are_followed_to_our_host(answering):
@@ -265,7 +371,7 @@ def patched():
         http.client.HTTPConnection.connect, http.client.HTTPSConnection.connect, http.client.HTTPConnection.putrequest,
         urllib3.connection.HTTPConnection.connect, urllib3.connection.HTTPSConnection.connect,
         httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request,
-        aiohttp.ClientSession._request,
+        aiohttp.BaseConnector.connect,
     ]  # fmt: skip
 
 
@@ -325,7 +431,7 @@ FAULTS = {
     by_http_client: (ConnectionRefusedError, http.client.RemoteDisconnected, TimeoutError),
     by_httpx: (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout),
     by_httpx_async: (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout),
-    by_aiohttp: (aiohttp.ClientConnectionError, aiohttp.ServerDisconnectedError, asyncio.TimeoutError),
+    by_aiohttp: (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, TimeoutError),
 }
 
 

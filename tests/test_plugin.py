@@ -335,7 +335,7 @@ def state():
         http.client.HTTPConnection.connect, http.client.HTTPConnection.putrequest,
         urllib3.connection.HTTPConnection.connect, urllib3.connection.HTTPSConnection.connect,
         httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request,
-        aiohttp.ClientSession._request,
+        aiohttp.BaseConnector.connect,
     ]
 
 BEFORE = state()

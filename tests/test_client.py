@@ -245,6 +245,13 @@ def test_the_token_is_nowhere_to_be_seen(service, closed_port, caplog):
     assert not [text for text in seen if "hush" in text]
 
 
+def test_a_token_that_is_a_word_leaves_an_error_readable(loopback):
+    server = loopback(lambda _: answer({"id": "too_many_requests", "message": "not that many"}, 400))
+    with IndexingJobClient("any", base_url=server.url) as client, pytest.raises(ApiError) as raised:
+        client.get("u")
+    assert (raised.value.id, raised.value.message) == ("too_many_requests", "not that many")
+
+
 def test_the_token_comes_from_the_environment_and_not_from_netrc(loopback, monkeypatch, tmp_path):
     server = loopback(lambda _: answer(DONE))
     tmp_path.joinpath("netrc").write_text("machine 127.0.0.1 login me password mine\n")

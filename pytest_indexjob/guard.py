@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.api.errors import NetworkBlockedError
+from pytest_indexjob.replacements import original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ class Guard:
         self._allowed = [host.lower() for host in allowed_hosts]
         self._addresses: set[str] = set()
         self._thread = threading.local()
+        self.active = False
 
     def passing(self) -> bool:
         """Whether this thread may pass."""
@@ -43,12 +45,12 @@ class Guard:
     def patches(self) -> Iterator[tuple[Any, str, Any]]:
         """What has to be put in place for the guard to stand: owner, attribute, replacement."""
         for name in ("connect", "connect_ex"):
-            yield socket.socket, name, self._checked_call(getattr(socket.socket, name), 0)
-        yield socket.socket, "sendto", self._checked_call(socket.socket.sendto, -1)
+            yield socket.socket, name, self._checked_call(original(socket.socket, name), 0)
+        yield socket.socket, "sendto", self._checked_call(original(socket.socket, "sendto"), -1)
         if hasattr(socket.socket, "sendmsg"):  # not on every system
-            yield socket.socket, "sendmsg", self._checked_call(socket.socket.sendmsg, 3)
+            yield socket.socket, "sendmsg", self._checked_call(original(socket.socket, "sendmsg"), 3)
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
-            yield socket, name, self._checked_look_up(getattr(socket, name))
+            yield socket, name, self._checked_look_up(original(socket, name))
 
     def _checked_call(self, real: Callable[..., Any], place: int) -> Callable[..., Any]:
         def call(sock: socket.socket, *args: Any) -> Any:
@@ -71,7 +73,9 @@ class Guard:
 
     def check(self, host: Any, port: Any) -> None:
         """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds."""
-        if self.passing() or host is None or _is_loopback(host) or self._is_named(host) or host in self._addresses:
+        if not self.active or self.passing() or host is None or _is_loopback(host) or self._is_named(host):
+            return
+        if host in self._addresses:
             return
         shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
         error = NetworkBlockedError(

@@ -25,6 +25,7 @@ from pytest_indexjob.api.client import API_URL
 from pytest_indexjob.api.errors import IndexJobError, NetworkBlockedError
 from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault
 from pytest_indexjob.guard import Guard
+from pytest_indexjob.replacements import Replacements, original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _API_HOST = urlsplit(API_URL).hostname
 Patch = tuple[Any, str, Any]  # an object, the name of one of its attributes, what stands there
-_INHERITED = object()
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ENDED = "the test that this connection belonged to has ended"
 
@@ -80,7 +80,7 @@ class Interception:
         self.hosts = {urlsplit(base_url).netloc.rpartition("@")[2].lower()}
         self._test = test
         self.guard = Guard(journal, test, allowed_hosts)
-        self._replaced: list[Patch] = []
+        self._replacements = Replacements()
         self.active = False
 
     def start(self) -> Self:
@@ -92,26 +92,20 @@ class Interception:
         patches = [*_connection_patches(self), *_httpx_patches(self), *_aiohttp_patches(self), *self.guard.patches()]
         try:
             for owner, name, replacement in patches:
-                self._replaced.append((owner, name, vars(owner).get(name, _INHERITED)))
-                setattr(owner, name, replacement)
+                self._replacements.put(owner, name, replacement)
         except BaseException:  # a time-out's or the keyboard's interrupt, too
             self.stop()
             raise
         self.clock.on_sleep.append(self._check_hours)
-        self.active = True
+        self.active = self.guard.active = True
         return self
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
-        self.active = False
+        self.active = self.guard.active = False
         if self._check_hours in self.clock.on_sleep:
             self.clock.on_sleep.remove(self._check_hours)
-        while self._replaced:
-            owner, name, original = self._replaced.pop()
-            if original is _INHERITED:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, original)
+        self._replacements.put_back()
 
     def simulate(self, simulator: Simulator) -> None:
         """Let the simulator answer."""
@@ -169,7 +163,7 @@ class Interception:
 
     def claims(self, host: str | None, port: int | None, scheme: str) -> bool:
         """Whether requests to a host are the source's to answer."""
-        if host is None or scheme not in _DEFAULT_PORTS or self.guard.passing():
+        if not self.active or host is None or scheme not in _DEFAULT_PORTS or self.guard.passing():
             return False
         host = host.lower()
         return host == _API_HOST or _netloc(host, port, scheme) in self.hosts
@@ -367,9 +361,9 @@ def _connection_patches(interception: Interception) -> Iterator[Patch]:
     for module in (http.client, urllib3.connection):
         for name in ("HTTPSConnection", "HTTPConnection"):
             connection_class = getattr(module, name)
-            connect = _connect(interception, connection_class.connect)
+            connect = _connect(interception, original(connection_class, "connect"))
             yield connection_class, "connect", connect
-    start = _put_request(interception, http.client.HTTPConnection.putrequest)
+    start = _put_request(interception, original(http.client.HTTPConnection, "putrequest"))
     yield http.client.HTTPConnection, "putrequest", start
 
 
@@ -541,7 +535,8 @@ def _httpx_patches(interception: Interception) -> Iterator[Patch]:
         import httpx
     except ImportError:
         return
-    handle, handle_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+    handle = original(httpx.HTTPTransport, "handle_request")
+    handle_async = original(httpx.AsyncHTTPTransport, "handle_async_request")
 
     def claims(request: Any) -> bool:
         return interception.claims(request.url.host, request.url.port, request.url.scheme)
@@ -604,7 +599,7 @@ def _aiohttp_patches(interception: Interception) -> Iterator[Patch]:
         from aiohttp.connector import Connection
     except ImportError:
         return
-    real = BaseConnector.connect
+    real = original(BaseConnector, "connect")
 
     async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
         url = req.url

@@ -29,6 +29,7 @@ FLOORS = {
     "checking": 3,
     "guard": 3,
     "exchange": 2,
+    "replacements": 1,
     "api": 1,
 }
 

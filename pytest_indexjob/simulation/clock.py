@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
+
+from pytest_indexjob.replacements import Replacements, behind, original
 
 # 2025-10-31T01:08:33Z, the start of a job that was seen live. Any fixed moment would do: answers must not depend on
 # the day a test runs.
@@ -81,6 +84,13 @@ _KEEP_REAL = ("_pytest", "pytest_timeout", "xdist", "execnet", "hypothesis", "pl
 # How long a wait with a time-out lets other threads of the test work, in real seconds, before time passes for it.
 _LONGEST_REAL_WAIT = 1.0
 _SLICE = 0.002
+_PLACES = [
+    *((time, name) for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+    (asyncio, "sleep"),
+]
+_NAMES = frozenset(name for _, name in _PLACES)
+# The module and the name that the real ones give for themselves: another's patch may stand in their places.
+_REAL = [("asyncio.tasks" if owner is asyncio else "time", name) for owner, name in _PLACES]
 
 
 class TimePatches:
@@ -97,7 +107,8 @@ class TimePatches:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self._strangers: frozenset[int] = frozenset()
-        self._replaced: list[tuple[Any, str, Any]] = []
+        self._replacements = Replacements()
+        self._active = False
         self._wall: Any = None
         self._sleepers = _Sleepers(clock)
 
@@ -107,52 +118,59 @@ class TimePatches:
 
         self._strangers = frozenset(sys._current_frames()) - {threading.get_ident()}
         try:
-            for owner, name, replacement in self._replacements():
-                self._replaced.append((owner, name, getattr(owner, name)))
-                setattr(owner, name, replacement)
+            for owner, name, replacement in self._patches():
+                self._replacements.put(owner, name, replacement)
             travel = time_machine.travel(self.clock.time(), tick=False)
             self._wall = travel, travel.start()
             self.clock.on_advance.append(self._move_wall)
+            self._active = True
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
+        self._active = False
         if self._wall:
             self.clock.on_advance.remove(self._move_wall)
             self._wall[0].stop()
             self._wall = None
-        while self._replaced:
-            setattr(*self._replaced.pop())
+        self._replacements.put_back()
 
     def _move_wall(self) -> None:
         self._wall[1].move_to(self.clock.time(), tick=False)
 
-    def _replacements(self) -> list[tuple[Any, str, Any]]:
-        real_monotonic, real_counter, clock = time.monotonic, time.perf_counter, self.clock
+    def _patches(self) -> list[tuple[Any, str, Any]]:
+        sleep, monotonic, monotonic_ns, counter, counter_ns, asyncio_sleep = originals = [
+            original(owner, name) for owner, name in _PLACES
+        ]
+        condition_wait = original(threading.Condition, "wait")
+        clock = self.clock
         # From where the real clocks stand, so that a moment kept from before the test stays one of the past.
-        began, counted = real_monotonic() - clock.elapsed, real_counter() - clock.elapsed
-        condition_wait = threading.Condition.wait
-        functions = {
-            time.sleep: self._for_test(time.sleep, self._sleep),
-            time.monotonic: self._for_test(time.monotonic, lambda: began + clock.elapsed),
-            time.monotonic_ns: self._for_test(time.monotonic_ns, lambda: round((began + clock.elapsed) * 1e9)),
-            time.perf_counter: self._for_test(time.perf_counter, lambda: counted + clock.elapsed),
-            time.perf_counter_ns: self._for_test(time.perf_counter_ns, lambda: round((counted + clock.elapsed) * 1e9)),
-            asyncio.sleep: self._for_test(asyncio.sleep, self._sleepers.sleep),
-        }
+        began, counted = monotonic() - clock.elapsed, counter() - clock.elapsed
+        virtual = [
+            self._for_test(sleep, self._sleep),
+            self._for_test(monotonic, lambda: began + clock.elapsed),
+            self._for_test(monotonic_ns, lambda: round((began + clock.elapsed) * 1e9)),
+            self._for_test(counter, lambda: counted + clock.elapsed),
+            self._for_test(counter_ns, lambda: round((counted + clock.elapsed) * 1e9)),
+            self._for_test(asyncio_sleep, self._sleepers.sleep),
+        ]
+        for (_, name), function in zip(_PLACES, virtual, strict=True):
+            function.__name__ = name  # by which it is found in a module that imports it while it stands
 
         def loop_time(_loop: asyncio.AbstractEventLoop) -> float:
             # Virtual time on top of real time: what waits on real sockets still waits, time-outs see both.
-            stranger = threading.get_ident() in self._strangers
-            return real_monotonic() + (0.0 if stranger else clock.elapsed)
+            virtual = self._active and threading.get_ident() not in self._strangers
+            return float(monotonic()) + (clock.elapsed if virtual else 0.0)
 
         def wait(condition: threading.Condition, timeout: float | None = None) -> bool:
-            if timeout is None or timeout <= 0 or threading.get_ident() in self._strangers or _by_the_run():
-                return condition_wait(condition, timeout)
+            if timeout is None or timeout <= 0 or self._is_real():
+                return bool(condition_wait(condition, timeout))
             return self._wait(lambda real: condition_wait(condition, real), timeout)
 
+        found = [_identity(value) for value in originals]
+        functions = dict(zip([*_REAL, *found], virtual * 2, strict=True))
         return [
             *((module, name, functions[real]) for module, name, real in _references(functions)),
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
@@ -161,10 +179,12 @@ class TimePatches:
 
     def _for_test(self, real: Callable[..., Any], virtual: Callable[..., Any]) -> Callable[..., Any]:
         def choose(*args: Any, **kwargs: Any) -> Any:
-            stranger = threading.get_ident() in self._strangers or _by_the_run()
-            return (real if stranger else virtual)(*args, **kwargs)
+            return (real if self._is_real() else virtual)(*args, **kwargs)
 
         return choose
+
+    def _is_real(self) -> bool:
+        return not self._active or threading.get_ident() in self._strangers or _by_the_run()
 
     def _sleep(self, seconds: float, /) -> None:
         self.clock.sleep(float(seconds))
@@ -190,11 +210,11 @@ class TimePatches:
 
 def _by_the_run() -> bool:
     """Whether it is the test run itself that asks for the time (through one of the functions above)."""
-    name = sys._getframe(2).f_globals.get("__name__")
+    name = sys._getframe(3).f_globals.get("__name__")
     return isinstance(name, str) and name.partition(".")[0] in _KEEP_REAL
 
 
-_seen: dict[str, tuple[int, tuple[tuple[str, Any], ...]]] = {}
+_seen: dict[str, tuple[int, tuple[str, ...]]] = {}
 
 
 def _references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
@@ -206,17 +226,21 @@ def _references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
             continue
         known = _seen.get(module_name)
         if known is None or known[0] != len(names):
-            hits = tuple((name, value) for name, value in [*names.items()] if _is_function(value, functions))
-            _seen[module_name] = known = (len(names), hits)
-        found += [(module, name, real) for name, real in known[1] if names.get(name) is real]
+            candidates = tuple(name for name, value in [*names.items()] if name in _NAMES or _is_named(value))
+            _seen[module_name] = known = (len(names), candidates)
+        found += [(module, name, real) for name in known[1] if (real := _identity(names.get(name))) in functions]
     return found
 
 
-def _is_function(value: Any, functions: dict[Any, Any]) -> bool:
-    try:
-        return value in functions if callable(value) and type(value).__hash__ is not None else False
-    except Exception:  # noqa: BLE001  # anything may stand in a module, and its hash may do anything
-        return False
+def _is_named(value: Any) -> bool:
+    # Only of functions, since anything may stand in a module, and may do anything when it is asked for its name.
+    return type(value) in (BuiltinFunctionType, FunctionType) and value.__name__ in _NAMES
+
+
+def _identity(value: Any) -> Any:
+    value = behind(value)
+    real = (value.__module__, value.__name__) if _is_named(value) else ()
+    return real if real in _REAL else id(value)
 
 
 class _Sleepers:
@@ -258,4 +282,4 @@ class _Sleepers:
         loop.call_soon(self._tick, loop, quiet)
 
 
-_REAL_SLEEP = asyncio.sleep
+_REAL_SLEEP = asyncio.tasks.sleep

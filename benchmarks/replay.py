@@ -11,10 +11,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_indexjob.exchange import Journal, Request, Response
-from pytest_indexjob.interception import Interception
-from pytest_indexjob.recording.cassette import Interaction, Playback, Recording, dump
-from pytest_indexjob.simulation.clock import VirtualClock
+from pytest_indexjob.exchange import Interaction, Journal, Request, Response
+from pytest_indexjob.interception.interception import Interception
+from pytest_indexjob.recording.cassette import Playback, Recording, dump
+from pytest_indexjob.virtual_time.clock import VirtualClock
 
 TESTS, POLLS, ROUNDS = 200, 10, 7
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"

@@ -16,10 +16,10 @@ from selenium.webdriver.chrome.service import Service
 
 from pytest_indexjob import Simulator, VirtualClock, scenarios
 from pytest_indexjob.api.client import API_URL, JOBS_PATH
-from pytest_indexjob.checking.report import write_report
-from pytest_indexjob.checking.timeline import story_text, test_record
 from pytest_indexjob.exchange import Exchange, Request
-from pytest_indexjob.recording.redaction import Redaction
+from pytest_indexjob.secrecy.redaction import Redaction
+from pytest_indexjob.story.page import write_report
+from pytest_indexjob.story.record import story_text, test_record
 
 TESTS = 2_000
 POLLS = 6_000

@@ -16,13 +16,13 @@ import requests
 
 from pytest_indexjob.api.client import API_URL, IndexingJobClient
 from pytest_indexjob.api.errors import ApiError, DecodeError
-from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.recording.cassette import Interaction, dump
-from pytest_indexjob.recording.redaction import Redaction
-from pytest_indexjob.simulation.clock import VirtualClock
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import dump
+from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.simulation.documented import DocumentedExample, example_job
 from pytest_indexjob.simulation.server import LoopbackServer
 from pytest_indexjob.simulation.simulator import Simulator
+from pytest_indexjob.virtual_time.clock import VirtualClock
 
 PROVENANCE = {
     "recorded_by": "cassettes/record.py",

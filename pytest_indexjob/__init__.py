@@ -44,15 +44,15 @@ if TYPE_CHECKING:
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
     from pytest_indexjob.checking.assertions import assert_transitions as assert_transitions
-    from pytest_indexjob.run import CassetteWarning as CassetteWarning
+    from pytest_indexjob.running.one_test import CassetteWarning as CassetteWarning
     from pytest_indexjob.simulation import faults as faults
     from pytest_indexjob.simulation import scenarios as scenarios
-    from pytest_indexjob.simulation.clock import VirtualClock as VirtualClock
     from pytest_indexjob.simulation.faults import Fault as Fault
     from pytest_indexjob.simulation.scenarios import Scenario as Scenario
     from pytest_indexjob.simulation.scenarios import Step as Step
     from pytest_indexjob.simulation.server import LoopbackServer as LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator as Simulator
+    from pytest_indexjob.virtual_time.clock import VirtualClock as VirtualClock
 
 # Where each public name lives. Loaded when first asked for, so that an unused plugin costs nothing.
 _HOMES = {
@@ -68,8 +68,8 @@ _HOMES = {
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase assert_status "
         "assert_transitions"
     ),
-    "run": "CassetteWarning",
-    "simulation.clock": "VirtualClock",
+    "running.one_test": "CassetteWarning",
+    "virtual_time.clock": "VirtualClock",
     "simulation.faults": "Fault",
     "simulation.scenarios": "Scenario Step",
     "simulation.server": "LoopbackServer",

@@ -87,9 +87,9 @@ def _serve(options: argparse.Namespace) -> int:
     import threading
 
     from pytest_indexjob.simulation import scenarios
-    from pytest_indexjob.simulation.clock import VirtualClock
     from pytest_indexjob.simulation.control import PREFIX
     from pytest_indexjob.simulation.server import LoopbackServer
+    from pytest_indexjob.virtual_time.clock import VirtualClock
 
     scenarios.get(options.scenario)
     if not options.step_per_poll >= 0:
@@ -163,7 +163,7 @@ def _add_record(commands: Any) -> None:
 def _record(options: argparse.Namespace) -> int:
     from pytest_indexjob.api.client import API_URL
     from pytest_indexjob.recording.life import LifeRecorder, part_of
-    from pytest_indexjob.recording.redaction import environment_secrets
+    from pytest_indexjob.secrecy.redaction import environment_secrets
 
     recorder = LifeRecorder(
         options.uuid, options.output, base_url=options.base_url or API_URL, secrets=environment_secrets(os.environ)
@@ -214,9 +214,9 @@ def _show(options: argparse.Namespace) -> int:
     import json
     import shutil
 
-    from pytest_indexjob.checking import timeline
     from pytest_indexjob.exchange import Exchange
-    from pytest_indexjob.recording.redaction import Redaction, environment_secrets
+    from pytest_indexjob.secrecy.redaction import Redaction, environment_secrets
+    from pytest_indexjob.story import record as timeline
 
     (recording,) = _recordings([options.file])
     exchanges = [
@@ -233,7 +233,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.json:
         _say(json.dumps(record, indent=2))
     else:
-        from pytest_indexjob.checking.report import write_report
+        from pytest_indexjob.story.page import write_report
 
         write_report(options.html, [record], title=f"Recording {options.file.stem}")
         _say(str(options.html))
@@ -269,8 +269,8 @@ def _add_audit(commands: Any) -> None:
 def _audit(options: argparse.Namespace) -> int:
     import json
 
-    from pytest_indexjob.recording.audit import audit, findings_json, findings_text
-    from pytest_indexjob.recording.redaction import environment_secrets
+    from pytest_indexjob.secrecy.redaction import environment_secrets
+    from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
 
     gone = [path for path in options.paths if not path.exists()]
     if gone:
@@ -299,7 +299,7 @@ def _add_drift(commands: Any) -> None:
 
 
 def _drift(options: argparse.Namespace) -> int:
-    from pytest_indexjob.recording.drift import differences_json, differences_text, drift, load_openapi
+    from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift, load_openapi
 
     if not options.paths and not options.live:
         raise ValueError("name cassettes, or a live job by --live UUID")

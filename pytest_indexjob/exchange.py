@@ -81,6 +81,13 @@ class Response(NamedTuple):
         return f"<Response {self.status} {len(self.body)} bytes>"
 
 
+class Interaction(NamedTuple):
+    """One recorded request with its response."""
+
+    request: Request
+    response: Response
+
+
 class TransportFault(Exception):
     """A source's way to say that no answer comes. Each way in turns it into its own client's exception."""
 

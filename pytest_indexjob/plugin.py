@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_indexjob.options import add_options
+from pytest_indexjob.running.options import add_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient, IndexJobSettings
     from pytest_indexjob.exchange import Journal
-    from pytest_indexjob.interception import Interception
+    from pytest_indexjob.interception.interception import Interception
     from pytest_indexjob.recording.cassette import Playback
-    from pytest_indexjob.simulation.clock import VirtualClock
     from pytest_indexjob.simulation.scenarios import Scenario
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
+    from pytest_indexjob.virtual_time.clock import VirtualClock
 
 MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # 0 is a value too.
     given = {name for name, value in vars(config.option).items() if value not in (None, "none") and value is not False}
     if any(name.startswith("indexjob_") and name != "indexjob_live" for name in given):
-        from pytest_indexjob.totals import register
+        from pytest_indexjob.running.totals import register
 
         config.stash[_TOTALS] = register(config)
 
@@ -62,12 +62,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Keep whether the test passed: only then is written what it recorded. Send along what the run adds up."""
     if call.excinfo is not None and _INTERCEPTION in item.stash:
-        from pytest_indexjob.totals import hide_secrets
+        from pytest_indexjob.running.totals import hide_secrets
 
         hide_secrets(call.excinfo.value, item.stash[_INTERCEPTION])
     report: Any = yield
     if _INTERCEPTION in item.stash:
-        from pytest_indexjob.totals import facts_of, tell_story
+        from pytest_indexjob.running.totals import facts_of, tell_story
 
         interception = item.stash[_INTERCEPTION]
         tell_story(item, report, interception)
@@ -85,7 +85,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Write what the test recorded, once all its fixtures are done."""
     result = yield
     if _INTERCEPTION in item.stash and item.stash.get(_PASSED, False):
-        from pytest_indexjob.run import save
+        from pytest_indexjob.running.one_test import save
 
         save(item.stash[_INTERCEPTION])
     return result
@@ -138,7 +138,7 @@ def indexjob_settings() -> IndexJobSettings:
 def _indexjob_interception(
     request: pytest.FixtureRequest, indexjob_settings: IndexJobSettings
 ) -> Iterator[Interception]:
-    from pytest_indexjob.run import interception_for
+    from pytest_indexjob.running.one_test import interception_for
 
     interception = interception_for(request, indexjob_settings)
     # The running test's also stands at the configuration, for the hook that is not told the test.
@@ -164,7 +164,7 @@ def indexjob_cassette(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Playback:
     """The recordings that the mark names, put in front of every HTTP client: ``.job_uuid``, ``.unplayed``."""
-    from pytest_indexjob.run import play
+    from pytest_indexjob.running.one_test import play
 
     return play(request, _indexjob_interception, indexjob_settings)
 
@@ -172,7 +172,7 @@ def indexjob_cassette(
 @pytest.fixture
 def indexjob_clock(_indexjob_interception: Interception) -> Iterator[VirtualClock]:
     """The test's clock, in the place of the real one: ``.advance(seconds)``, ``.elapsed``, ``.sleeps``."""
-    from pytest_indexjob.simulation.clock import TimePatches
+    from pytest_indexjob.virtual_time.clock import TimePatches
 
     patches = TimePatches(_indexjob_interception.clock)
     patches.start()
@@ -185,7 +185,7 @@ def indexjob_simulator(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Simulator:
     """A service that computes its answers, in front of every HTTP client: ``.start(scenario)``, ``.inject(fault)``."""
-    from pytest_indexjob.run import simulate
+    from pytest_indexjob.running.one_test import simulate
 
     return simulate(request, _indexjob_interception, indexjob_settings)
 
@@ -196,7 +196,7 @@ def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Inte
 
     The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless ``step_per_poll`` says else.
     """
-    from pytest_indexjob.run import serve
+    from pytest_indexjob.running.one_test import serve
 
     server = serve(request, _indexjob_interception)
     yield server
@@ -208,7 +208,7 @@ def indexjob_client(
     request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
 ) -> Iterator[IndexingJobClient]:
     """A client of the API: the marked cassette answers, or the simulator, or with ``--indexjob-live`` the service."""
-    from pytest_indexjob.run import client_for
+    from pytest_indexjob.running.one_test import client_for
 
     with client_for(request, _indexjob_interception, indexjob_settings) as client:
         yield client

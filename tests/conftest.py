@@ -12,8 +12,8 @@ import hypothesis  # noqa: F401
 import pytest
 import vcr.patch  # noqa: F401
 
-from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.recording.cassette import Interaction, dump
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import dump
 
 pytest_plugins = ["pytester"]
 

@@ -12,24 +12,25 @@ import pytest
 
 import pytest_indexjob
 from pytest_indexjob import DecodeError, IndexJobError, RateLimitError, WaitTimeoutError
-from pytest_indexjob.simulation.clock import START, VirtualClock
+from pytest_indexjob.virtual_time.clock import START, VirtualClock
 
 PACKAGE = Path(pytest_indexjob.__file__).parent
 FLOORS = {
-    "plugin": 6,
-    "cli": 6,
-    "__main__": 7,
-    "run": 5,
-    "options": 1,
-    "totals": 5.5,
-    "strategies": 4,
-    "interception": 4,
-    "recording": 3,
-    "simulation": 3.5,
-    "checking": 3,
-    "guard": 3,
+    "__main__": 12,
+    "plugin": 11,
+    "cli": 11,
+    "running": 10,
+    "strategies": 9,
+    "interception": 8,
+    "simulation": 7,
+    "upkeep": 6,
+    "recording": 5,
+    "checking": 5,
+    "story": 5,
+    "virtual_time": 4,
+    "secrecy": 3,
+    "replacements": 3,
     "exchange": 2,
-    "replacements": 1,
     "api": 1,
 }
 

@@ -34,7 +34,7 @@ from pytest_indexjob.api.client import JOBS_PATH
 from pytest_indexjob.api.models import UINT64_MAX
 from pytest_indexjob.api.schema import json_schema, operation_of
 from pytest_indexjob.exchange import Journal
-from pytest_indexjob.interception import Interception
+from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.strategies import data_sources, indexing_jobs, lifecycles, misbehaviours, wire_jobs
 
 # What a test that an example is pasted into imports.

@@ -21,7 +21,7 @@ from pytest_indexjob.api.errors import (
     DecodeError,
 )
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.exchange import Request, Response, shown_url
+from pytest_indexjob.exchange import Interaction, Request, Response, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,13 +37,6 @@ Key = tuple[str, str, tuple[tuple[str, str], ...]]
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 _JOB_PATH = re.compile(r"/v2/gen-ai/indexing_jobs/([^/]+)")
 _KNOWLEDGE_BASE_PATH = re.compile(r"/v2/gen-ai/knowledge_bases/([^/]+)")
-
-
-class Interaction(NamedTuple):
-    """One recorded request with its response."""
-
-    request: Request
-    response: Response
 
 
 class Recording(NamedTuple):

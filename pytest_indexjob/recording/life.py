@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from pytest_indexjob.api.client import API_URL, Clock, IndexingJobClient
 from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.recording.cassette import Interaction, Recording, dump, job_of, load, parse_cassette
-from pytest_indexjob.recording.gate import scan
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import Recording, dump, job_of, load, parse_cassette
 from pytest_indexjob.recording.recorder import provenance, write
-from pytest_indexjob.recording.redaction import Redaction
+from pytest_indexjob.secrecy.gate import scan
+from pytest_indexjob.secrecy.redaction import Redaction
 
 if TYPE_CHECKING:
     import requests

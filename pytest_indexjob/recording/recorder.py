@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.client import API_URL
 from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
-from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.recording.cassette import Interaction, Playback, Recording, dump, load
-from pytest_indexjob.recording.gate import scan
-from pytest_indexjob.recording.redaction import Redaction
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import Playback, Recording, dump, load
+from pytest_indexjob.secrecy.gate import scan
+from pytest_indexjob.secrecy.redaction import Redaction
 
 RECORD_MODES = ("none", "once", "new_episodes", "all", "rewrite")
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.exchange import Exchange, Request, Response, shown_url
 from pytest_indexjob.simulation import faults, scenarios
-from pytest_indexjob.simulation.clock import VirtualClock
 from pytest_indexjob.simulation.simulator import Simulator
+from pytest_indexjob.virtual_time.clock import VirtualClock
 
 PREFIX = "/_indexjob"
 _MOST_KEPT = 10_000

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from pytest_indexjob.exchange import Request, Response, TransportFault
-from pytest_indexjob.simulation.clock import VirtualClock
+from pytest_indexjob.virtual_time.clock import VirtualClock
 
 _LARGEST_BODY = 2 * 1024 * 1024
 _BODILESS = (204, 304)

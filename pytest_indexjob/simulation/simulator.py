@@ -28,9 +28,9 @@ from pytest_indexjob.api.errors import UnknownCallError
 from pytest_indexjob.api.models import DataSourceStatus, IndexedDataSource, IndexingJob, utc
 from pytest_indexjob.exchange import Exchange, Journal, Request, Response, TransportFault, shown_url
 from pytest_indexjob.simulation import faults, scenarios
-from pytest_indexjob.simulation.clock import VirtualClock
 from pytest_indexjob.simulation.faults import Fault
 from pytest_indexjob.simulation.scenarios import Scenario, Step
+from pytest_indexjob.virtual_time.clock import VirtualClock
 
 # Version 1 uuids of one machine, as the live service's are. Counted up, so that a run repeats itself.
 _NODE = "11f0-9c3a-0a58a9feac02"

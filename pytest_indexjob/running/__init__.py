@@ -1,0 +1,1 @@
+"""Around one test, and around a whole run."""

@@ -1,0 +1,254 @@
+"""What a test's report brings, and what a whole run adds up from it, also from other processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_indexjob.checking.coverage import Coverage
+    from pytest_indexjob.interception.interception import Interception
+
+_TITLE = "indexing jobs"
+
+
+def register(config: pytest.Config) -> bool:
+    """Check the options that concern the whole run, and have it added up. Raises ``pytest.UsageError``."""
+    from pytest_indexjob.running.one_test import check_options
+
+    check_options(config)
+    left_out = _left_out(config)
+    under = config.getoption("--indexjob-coverage-fail-under")
+    if under is not None and not 0 <= under <= 100:
+        raise pytest.UsageError(f"--indexjob-coverage-fail-under must be 0 to 100, not {under:g}")
+    if config.getoption("--indexjob-report") and importlib.util.find_spec("jinja2") is None:
+        raise pytest.UsageError("--indexjob-report needs Jinja2: pip install 'pytest-indexjob[report]'")
+    # A worker of pytest-xdist sends its reports to the one process that adds up.
+    if not hasattr(config, "workerinput"):
+        for option in ("--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"):
+            _check_writable(option, config.getoption(option))
+        config.pluginmanager.register(Totals(config, left_out), "indexjob-totals")
+    return True
+
+
+def _left_out(config: pytest.Config) -> dict[str, str]:
+    lines = config.getini("indexjob_coverage_left_out")
+    if not lines:
+        return {}
+    from pytest_indexjob.checking.coverage import parse_left_out
+
+    try:
+        return parse_left_out(lines)
+    except ValueError as error:
+        raise pytest.UsageError(f"indexjob_coverage_left_out: {error}") from None
+
+
+def _check_writable(option: str, name: str | None) -> None:
+    """Refuse at the run's start what could not be written at its end."""
+    if name is None:
+        return
+    path = Path(name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise pytest.UsageError(f"{option}={name} can't be written: {error.strerror}") from None
+
+
+def hide_secrets(error: BaseException, interception: Interception) -> None:
+    """Take the secrets out of an error's text, and out of those that led to it, as far as the text is ours."""
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen[id(each)] = each
+        waiting += [each.__cause__, each.__context__]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        if _is_ours(each):
+            each.args = tuple(interception.redact(text) if isinstance(text, str) else text for text in each.args)
+
+
+def _is_ours(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("pytest_indexjob.")
+
+
+def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
+    """Add the story of what the service said to the report of a test that failed (or of any, with ``-rP``)."""
+    exchanges = interception.journal.exchanges
+    wanted = report.failed or (report.when == "call" and report.passed and _asked_for_passed(item.config))
+    if not wanted or not exchanges or interception.told:
+        return
+    from pytest_indexjob.story.record import story_text
+
+    interception.told = True
+    # A worker of pytest-xdist has no terminal.
+    has_terminal = item.config.pluginmanager.has_plugin("terminalreporter")
+    writer = item.config.get_terminal_writer() if has_terminal else None
+    # In a file of results colours would be noise.
+    color = writer is not None and writer.hasmarkup and not getattr(item.config.option, "xmlpath", None)
+    text = story_text(
+        exchanges,
+        interception.sleeps,
+        redact=interception.redact,
+        width=min(writer.fullwidth if writer else 100, 120),
+        color=color,
+        verbose=item.config.get_verbosity() > 0,
+    )
+    if hasattr(report.longrepr, "addsection"):
+        report.longrepr.addsection(_TITLE, text)
+    else:
+        report.sections.append((_TITLE, text))
+
+
+def _asked_for_passed(config: pytest.Config) -> bool:
+    return bool(set("PA") & set(config.getoption("reportchars", "") or ""))
+
+
+def facts_of(item: pytest.Item, interception: Interception, report: Any, *, passed: bool) -> dict[str, Any]:
+    """What one test brings to the totals, as JSON, so that it can travel between processes."""
+    config = item.config
+    facts: dict[str, Any] = {"used": True}
+    recorder = interception.recorder
+    if recorder is not None and recorder.replaced:
+        facts["replaced"] = [str(recorder.path), recorder.replaced, len(recorder.recorded)]
+    if passed and _counts_coverage(config):
+        from pytest_indexjob.checking.coverage import outcomes_of
+
+        facts["outcomes"] = sorted(outcomes_of(interception.journal.exchanges))
+    if config.getoption("--indexjob-used-file"):
+        facts["cassettes"] = interception.cassettes
+    if config.getoption("--indexjob-report"):
+        from pytest_indexjob.story import record as timeline
+
+        facts["record"] = timeline.test_record(
+            item.nodeid,
+            "failed" if report.outcome == "passed" and not passed else report.outcome,
+            report.duration,
+            interception.journal.exchanges,
+            interception.sleeps,
+            redact=interception.redact,
+        )
+    return facts
+
+
+def _counts_coverage(config: pytest.Config) -> bool:
+    asked = ("--indexjob-coverage", "--indexjob-coverage-fail-under", "--indexjob-coverage-file", "--indexjob-report")
+    values = [config.getoption(option) for option in asked]
+    return any(value is not None and value is not False for value in values)
+
+
+class Totals:
+    """Adds up what the reports bring; registered as a plugin where an option asks for it."""
+
+    def __init__(self, config: pytest.Config, left_out: dict[str, str]) -> None:
+        self._config = config
+        self._left_out = left_out
+        self._used = False
+        self._replaced: dict[str, int] = {}
+        self._idle: set[str] = set()
+        self._cassettes: set[str] = set()
+        self._records: list[dict[str, Any]] = []
+        self._coverage: Coverage | None = None
+        self._lines: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a test brought."""
+        facts = getattr(report, "indexjob", None)
+        if facts:
+            self._add(facts)
+
+    def _add(self, facts: dict[str, Any]) -> None:
+        self._used = True
+        self._cassettes.update(facts.get("cassettes", ()))
+        self._records += [facts["record"]] if "record" in facts else []
+        if "outcomes" in facts:
+            self._counted().add(facts["outcomes"])
+        if "replaced" in facts:
+            path, before, new = facts["replaced"]
+            self._replaced[path] = before
+            self._idle = self._idle | {path} if not new else self._idle - {path}
+
+    def _counted(self) -> Coverage:
+        if self._coverage is None:
+            from pytest_indexjob.checking.coverage import Coverage
+
+            self._coverage = Coverage()
+        return self._coverage
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the files, also of a run that was interrupted, and judge the run."""
+        self._lines = self._shrunk()
+        option = self._config.getoption
+        if option("--indexjob-coverage-file"):
+            from pytest_indexjob.checking.coverage import write
+
+            write(Path(option("--indexjob-coverage-file")), self._counted())
+        if option("--indexjob-used-file"):
+            content = json.dumps(sorted(self._cassettes), indent=2)
+            Path(option("--indexjob-used-file")).write_text(content + "\n", encoding="utf-8")
+        if option("--indexjob-report"):
+            from pytest_indexjob.story.page import write_report
+
+            coverage = self._counted()
+            seen = {item: count for item, count in coverage.counts.items() if not item.startswith("pair:")}
+            matrix = {"matrix": coverage.matrix(), "other": seen}
+            write_report(Path(option("--indexjob-report")), self._records, coverage=matrix)
+            self._lines.append(f"page: {option('--indexjob-report')}")
+        self._judge(session)
+
+    def _judge(self, session: pytest.Session) -> None:
+        under = self._config.getoption("--indexjob-coverage-fail-under")
+        if under is None or session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return
+        if not self._used:
+            self._lines.append("ERROR: --indexjob-coverage-fail-under was given, but no test used the plugin")
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif self._counted().percent(self._left_out) < under:
+            percent = self._counted().percent(self._left_out)
+            self._lines.append(f"FAIL: outcome coverage of {percent:.1f} % is under the {under:g} % that was asked for")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what the run came to."""
+        lines = [*self._table(), *self._lines]
+        if lines:
+            terminalreporter.section(_TITLE)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+    def _table(self) -> list[str]:
+        if not self._config.getoption("--indexjob-coverage"):
+            return []
+        coverage = self._counted()
+        width = self._config.get_terminal_writer().fullwidth
+        tests = f"{coverage.tests} test{'s' * (coverage.tests != 1)} that passed"
+        head = f"outcome coverage: {coverage.percent(self._left_out):.0f} % of what the service can say, by {tests}"
+        return [head, *coverage.table(self._left_out, width=width)]
+
+    def _shrunk(self) -> list[str]:
+        from pytest_indexjob.recording.cassette import load
+
+        lines = []
+        for path, before in self._replaced.items():
+            now = len(load(Path(path)).interactions)
+            if path in self._idle:
+                lines.append(f"{path}: nothing was recorded, so the old recording was left as it is")
+            elif now < before:
+                lines.append(
+                    f"{path}: the new recording holds {now} interactions, {before - now} fewer than the old one"
+                )
+        return lines

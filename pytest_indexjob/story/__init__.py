@@ -1,0 +1,1 @@
+"""What a test was told, as text and as a page."""

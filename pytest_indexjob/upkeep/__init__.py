@@ -1,0 +1,1 @@
+"""Care of cassettes on disk: audit and drift."""

@@ -1,0 +1,301 @@
+"""What is wrong with cassettes on disk: secrets, damage, unknown values, lives cut short, age, disuse.
+
+Files are hostile input: whatever they hold becomes a finding or nothing, never an exception, and no secret is told.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import unquote
+
+from pytest_indexjob.api.errors import CassetteCorruptError
+from pytest_indexjob.api.schema import operation_of
+from pytest_indexjob.recording.cassette import job_of, load
+from pytest_indexjob.upkeep.drift import api_path, mismatches, plain_body, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from pytest_indexjob.api.models import IndexingJob
+    from pytest_indexjob.recording.cassette import Recording
+
+Severity = Literal["error", "warning"]
+
+_SUFFIXES = (".yaml", ".yml")
+_SECONDS_A_DAY = 86_400
+# How a file of vcrpy's begins a key of its mapping; a file that can't be parsed has to be known by its looks.
+_INTERACTIONS_KEY = re.compile(r"""^(?:\{\s*)?["']?interactions["']?\s*:""", re.MULTILINE)
+_UUID = re.compile(r"[0-9A-Fa-f-]{1,64}")
+
+_MENDS = {
+    "secret": "replace it by a placeholder, or record again with this plugin, which redacts; then revoke the secret, "
+    "for it stays in version control's history",
+    "unknown-value": "record again from the live service if the service changed, else write what it really sends",
+    "unended": "record again until the job has ended, or say in the test that it polls no further",
+    "age": "record it again, so that it shows what the service sends today",
+    "unused": "delete it, or name it in the test that should play it",
+}
+_AGE_MEND = "record it again with this plugin, or write `recorded_at: '2025-10-31T01:14:12Z'` into its `provenance`"
+_RESTORE = "restore it from version control, or delete it and record it again"
+
+
+class Finding(NamedTuple):
+    """One thing wrong with a cassette. ``rule`` names what was broken, ``mend`` the way out.
+
+    ``line`` is ``None`` where the finding is of the file as a whole.
+    """
+
+    path: Path
+    line: int | None
+    rule: str
+    problem: str
+    mend: str
+    severity: Severity
+
+
+def audit(
+    paths: Iterable[Path],
+    *,
+    secrets: Iterable[str] = (),
+    max_age_days: float | None = None,
+    used: Collection[Path] | None = None,
+    now: float | None = None,
+) -> list[Finding]:
+    """Everything wrong with the cassettes at these paths: files, or folders that are searched for YAML files.
+
+    ``secrets`` are values that no cassette may hold, beside what looks like a secret. ``max_age_days`` is the oldest
+    that a recording may be at ``now`` (seconds since the epoch; the present unless given), by its provenance's
+    ``recorded_at``. ``used`` are the files that tests played; any other is reported. In a folder, YAML files that are
+    no cassettes are passed over, and links that lead out of it are not followed.
+    """
+    if max_age_days is not None and not max_age_days >= 0:
+        raise ValueError(f"max_age_days must be a number of days, not {max_age_days!r}")
+    auditor = _Auditor(
+        tuple(secret for secret in secrets if secret),
+        max_age_days,
+        None if used is None else {_resolved(path) for path in used},
+        time.time() if now is None else now,
+    )
+    found = [auditor.audit_file(path, named=named) for path, named in _files(paths)]
+    # The aliases of one YAML node are one place.
+    return list(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):  # a link that leads in a circle, a name that can't be one
+        return path.absolute()
+
+
+def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
+    """The files to audit, each once, with whether it was named itself."""
+    files: dict[Path, tuple[Path, bool]] = {}
+    for path in paths:
+        folder = path.is_dir()
+        for file in _files_in(path) if folder else [path]:
+            known, named = files.get(_resolved(file), (file, False))
+            files[_resolved(file)] = known, named or not folder
+    return list(files.values())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    inside = _resolved(folder)
+    found = []
+    for root, _, names in os.walk(folder, followlinks=False):
+        for name in names:
+            path = Path(root, name)
+            # is_file: opening a pipe would wait for ever.
+            if path.suffix.lower() in _SUFFIXES and path.is_file() and _resolved(path).is_relative_to(inside):
+                found.append(path)
+    return sorted(found)
+
+
+class _Auditor:
+    """The rules, with what they need to know beside a file."""
+
+    def __init__(
+        self, secrets: tuple[str, ...], max_age_days: float | None, used: set[Path] | None, now: float
+    ) -> None:
+        self._secrets = secrets
+        self._max_age_days = max_age_days
+        self._used = used
+        self._now = now
+
+    def audit_file(self, path: Path, *, named: bool) -> list[Finding]:
+        """The findings of one file; none of a YAML file in a folder that is no cassette."""
+        try:
+            text = _text(path)
+            recording = _load(path)
+        except (OSError, ValueError) as error:
+            problem = f"it can't be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+            return [Finding(path, None, "corrupt", problem, "name a file that is there and can be read", "error")]
+        except CassetteCorruptError as error:
+            if not named and not _INTERACTIONS_KEY.search(text):
+                return []
+            corrupt = Finding(path, error.line, "corrupt", _problem(error), _RESTORE, "error")
+            return [*self._secrets_in(path, text), self._masked(corrupt), *self._unused(path)]
+        lines = _lines(text, len(recording.interactions))
+        found = [
+            *self._unknown_values(recording, lines),
+            *_unended(recording, lines),
+            *self._age(recording),
+            *self._unused(path),
+        ]
+        return [*self._secrets_in(path, text), *map(self._masked, found)]
+
+    def _masked(self, finding: Finding) -> Finding:
+        """A finding whose problem tells no secret, whatever the cassette brought into it."""
+        from pytest_indexjob.secrecy.gate import scan
+
+        if not scan(finding.problem, self._secrets):
+            return finding
+        return finding._replace(problem="something that is not by the contract, not shown as it may hold a secret")
+
+    def _secrets_in(self, path: Path, text: str) -> Iterator[Finding]:
+        from pytest_indexjob.secrecy.gate import scan
+
+        for leak in scan(text, self._secrets):
+            problem = f"it holds what looks like a secret ({leak.kind}), not shown here"
+            yield Finding(path, leak.line, "secret", problem, _MENDS["secret"], "error")
+
+    def _unknown_values(self, recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
+        for at, interaction in enumerate(recording.interactions):
+            for mismatch in mismatches(interaction):
+                if mismatch.severity != "info":
+                    severity: Severity = "error" if mismatch.severity == "breaking" else "warning"
+                    problem = f"{mismatch.path} of {mismatch.call}: {mismatch.detail}"
+                    mend = _MENDS["unknown-value"]
+                    yield Finding(recording.path, _line(lines, at), "unknown-value", problem, mend, severity)
+
+    def _age(self, recording: Recording) -> Iterator[Finding]:
+        if self._max_age_days is None:
+            return
+        given = recording.provenance.get("recorded_at")
+        recorded = _moment(given)
+        if recorded is None:
+            problem = (
+                "its provenance does not say when it was recorded"
+                if given is None
+                else "its provenance's `recorded_at` is no RFC 3339 time"
+            )
+            yield Finding(recording.path, None, "age", problem, _AGE_MEND, "warning")
+            return
+        days = (self._now - recorded) / _SECONDS_A_DAY
+        if days > self._max_age_days:
+            problem = f"it was recorded {days:.0f} days ago; the oldest allowed is {self._max_age_days:g}"
+            yield Finding(recording.path, None, "age", problem, _MENDS["age"], "error")
+
+    def _unused(self, path: Path) -> Iterator[Finding]:
+        if self._used is not None and _resolved(path) not in self._used:
+            yield Finding(path, None, "unused", "no test played it", _MENDS["unused"], "warning")
+
+
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no file")  # a pipe, say, which would be waited for
+    # A damaged file is searched for secrets too.
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def _load(path: Path) -> Recording:
+    import yaml
+
+    try:
+        return load(path)
+    except (yaml.YAMLError, RecursionError):
+        # Looking for the line to tell, PyYAML's own parser refuses some text that libyaml's took.
+        raise CassetteCorruptError("", path=path, line=None) from None
+
+
+def _problem(error: CassetteCorruptError) -> str:
+    """What the error says beside the file and the mend, which a finding has of its own."""
+    return str(error).partition("can't be read: ")[2].partition(". Restore it")[0] or "it can't be read"
+
+
+def _lines(text: str, count: int) -> list[int]:
+    """The line on which each interaction begins; none at all where that can't be told."""
+    import yaml
+
+    try:
+        root: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        nodes = next(value for key, value in root.value if key.value == "interactions").value
+        lines = [int(node.start_mark.line) + 1 for node in nodes]
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, StopIteration, RecursionError):
+        return []
+    # Aliases, or a file that changed meanwhile, may put them out of order.
+    return lines if len(lines) == count and lines == sorted(lines) else []
+
+
+def _line(lines: Sequence[int], at: int) -> int | None:
+    return lines[at] if lines else None
+
+
+def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
+    """A warning for each job that is polled but not to its end: a test that polls on would find no answer."""
+    polls: dict[str, list[int]] = {}
+    for at, (request, _) in enumerate(recording.interactions):
+        path = api_path(request.url)
+        operation = operation_of(request.method, path)
+        if operation is not None and operation.name == "get":
+            polls.setdefault(unquote(path.rpartition("/")[2]), []).append(at)
+    # A single answer is a recording of a moment, unless it says that it is of a life.
+    least = 1 if recording.provenance.get("whole_life") is True else 2
+    for uuid, places in polls.items():
+        jobs = [(at, job) for at in places if (job := _job_at(recording, at)) is not None]
+        if len(places) >= least and jobs and not jobs[-1][1].is_terminal:
+            at, job = jobs[-1]
+            shown = uuid if _UUID.fullmatch(uuid) else "(an identifier not shown)"
+            problem = f"it polls the job {shown} {_times(places)} but ends before the job does, at {_standing(job)}"
+            yield Finding(recording.path, _line(lines, at), "unended", problem, _MENDS["unended"], "warning")
+
+
+def _job_at(recording: Recording, at: int) -> IndexingJob | None:
+    response = recording.interactions[at].response
+    body = plain_body(response) if 200 <= response.status < 300 else None
+    return job_of(body) if body else None
+
+
+def _times(places: Sequence[int]) -> str:
+    return "once" if len(places) == 1 else f"{len(places)} times"
+
+
+def _standing(job: IndexingJob) -> str:
+    return job.status.name if job.status.is_known else "a status that the contract does not know"
+
+
+def _moment(given: object) -> float | None:
+    """The seconds since the epoch of an RFC 3339 time; YAML reads one without quotes by itself."""
+    try:
+        moment = dt.datetime.fromisoformat(given) if isinstance(given, str) else given
+        if not isinstance(moment, dt.datetime):
+            return None
+        if moment.tzinfo is None:
+            # YAML's own times are in UTC without an offset; in a string the offset is required.
+            return None if isinstance(given, str) else moment.replace(tzinfo=dt.UTC).timestamp()
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """The findings as lines to read, each with its mend below it."""
+    if not findings:
+        return "no findings"
+    return "\n".join(
+        f"{printable(it.path)}{f':{it.line}' if it.line else ''}: {it.severity}: {it.rule}: {it.problem}\n"
+        f"    mend: {it.mend}"
+        for it in findings
+    )
+
+
+def findings_json(findings: Sequence[Finding]) -> str:
+    """The findings as a JSON array of objects, one a finding, named as the fields."""
+    return json.dumps([it._asdict() | {"path": str(it.path)} for it in findings], indent=2)

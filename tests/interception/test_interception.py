@@ -1,0 +1,496 @@
+"""Interception: every HTTP client of this process is answered, and nothing else is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import json
+import logging
+import socket
+import urllib.request
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import aiohttp
+import gradient
+import httpx
+import pytest
+import requests
+import responses
+import respx
+import urllib3
+from conftest import COMPLETED, JOB_URL, JOB_UUID
+
+from pytest_indexjob import DecodeError, IndexingJobClient, NetworkBlockedError, TransportError
+from pytest_indexjob.exchange import Journal, Request, Response, TransportFault
+from pytest_indexjob.interception.interception import Interception
+from pytest_indexjob.virtual_time.clock import VirtualClock
+
+API = "https://api.digitalocean.com"
+
+
+class Source:
+    """Answers as it is told to, and keeps what it was asked."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.requests = []
+
+    def handle(self, request):
+        self.requests.append(request)
+        answer = self.answer(request) if callable(self.answer) else self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def answering():
+    """Puts a source in place: ``answering(answer)``, where the answer is a response, an error, or makes one."""
+    started = []
+
+    def start(answer=COMPLETED, **options):
+        interception = Interception(Journal(), VirtualClock(), test="the test", **options)
+        interception.source = Source(answer)
+        started.append(interception)
+        return interception.start()
+
+    yield start
+    for interception in started:
+        interception.stop()
+
+
+# Each client in its own words: (method, url, body) -> (status, headers, body).
+
+
+def by_requests(method, url, body=None):
+    with requests.Session() as session:
+        answer = session.request(method, url, data=body, timeout=5)
+        return answer.status_code, answer.headers, answer.content
+
+
+def by_urllib3(method, url, body=None):
+    with urllib3.PoolManager() as pool:
+        answer = pool.request(method, url, body=body, timeout=5, retries=False)
+        return answer.status, answer.headers, answer.data
+
+
+def by_urllib(method, url, body=None):
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=5) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+def by_http_client(method, url, body=None):
+    connection = http.client.HTTPSConnection("api.digitalocean.com", timeout=5)
+    connection.request(method, url.removeprefix(API), body)
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+def by_httpx(method, url, body=None):
+    with httpx.Client(timeout=5) as client:
+        answer = client.request(method, url, content=body)
+        return answer.status_code, answer.headers, answer.content
+
+
+def by_httpx_async(method, url, body=None):
+    async def ask():
+        async with httpx.AsyncClient(timeout=5) as client:
+            answer = await client.request(method, url, content=body)
+            return answer.status_code, answer.headers, answer.content
+
+    return asyncio.run(ask())
+
+
+def by_aiohttp(method, url, body=None):
+    async def ask():
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.request(method, url, data=body) as answer,
+        ):
+            return answer.status, answer.headers, await answer.read()
+
+    return asyncio.run(ask())
+
+
+CLIENTS = [by_requests, by_urllib3, by_urllib, by_http_client, by_httpx, by_httpx_async, by_aiohttp]
+every_client = pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
+
+
+@every_client
+def test_every_client_is_answered(answering, ask):
+    headers = (("Content-Type", "application/json"), ("X-A", "1"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
+    interception = answering(Response(201, headers, b'{"x": 1}'))
+    status, got, body = ask("POST", f"{JOB_URL}?page=2", b"what I sent")
+    assert (status, body, got["x-a"]) == (201, b'{"x": 1}', "1")
+    assert "a=1" in str(got)
+    assert "b=2" in str(got)
+    (request,) = interception.source.requests
+    assert (request.method, request.url, request.body) == ("POST", f"{JOB_URL}?page=2", b"what I sent")
+    assert request.header("host") in ("", "api.digitalocean.com")
+    assert [exchange.request for exchange in interception.journal.exchanges] == [request]
+
+
+@every_client
+def test_bodies_of_every_kind(answering, ask):
+    interception = answering(Response(200, (("Content-Encoding", "gzip"),), gzip.compress(b"{}", mtime=0)))
+    _, headers, body = ask("GET", JOB_URL)
+    assert body == (gzip.compress(b"{}", mtime=0) if ask in (by_urllib, by_http_client) else b"{}")
+    for response in (Response(204), Response(200, (("Transfer-Encoding", "chunked"),), b"whole")):
+        interception.source.answer = response
+        status, headers, body = ask("GET", JOB_URL)
+        assert (status, body) == (response.status, response.body)
+        assert "transfer-encoding" not in {name.lower() for name in headers}
+    status, _, body = ask("HEAD", JOB_URL)
+    assert (status, body) == (200, b"")
+
+
+def test_a_chunked_upload_and_a_file_arrive_whole(answering, tmp_path):
+    interception = answering()
+    requests.post(JOB_URL, data=iter([b"ab", b"", b"cde"]), timeout=5)
+    tmp_path.joinpath("f").write_bytes(b"file")
+    with tmp_path.joinpath("f").open("rb") as file:
+        requests.post(JOB_URL, data=file, timeout=5)
+
+    async def post():
+        async with aiohttp.ClientSession(API) as session, session.post("/v2/x", json={"a": 1}) as answer:
+            return await answer.json()
+
+    assert asyncio.run(post()) == json.loads(COMPLETED.body)
+    assert [request.body for request in interception.source.requests] == [b"abcde", b"file", b'{"a": 1}']
+    assert interception.source.requests[-1].url == f"{API}/v2/x"
+
+
+def test_each_body_that_aiohttp_can_send_arrives_whole(answering, tmp_path):
+    interception = answering()
+    tmp_path.joinpath("f").write_bytes(b"file" * 50_000)
+    form = aiohttp.FormData({"page": "2"})
+
+    async def parts():
+        for part in (b"ab", b"0\r\n\r\n", b"cde"):
+            yield part
+
+    async def post():
+        with tmp_path.joinpath("f").open("rb") as file:
+            async with aiohttp.ClientSession() as session:
+                for options in (
+                    {"data": {"a": "1", "b": "x y"}}, {"data": form}, {"data": parts()}, {"data": file}, {"json": [1]},
+                    {"data": "text", "expect100": True}, {"data": b"z" * 300, "compress": "deflate"}, {},
+                ):  # fmt: skip
+                    async with session.post(JOB_URL, **options) as answer:
+                        assert await answer.read() == COMPLETED.body
+
+    asyncio.run(post())
+    *sent, deflated, nothing = interception.source.requests
+    assert [request.body for request in sent] == [
+        b"a=1&b=x+y", b"page=2", b"ab0\r\n\r\ncde", b"file" * 50_000, b"[1]", b"text",
+    ]  # fmt: skip
+    assert zlib.decompress(deflated.body) == b"z" * 300
+    assert nothing.body == b""
+    assert sent[0].header("content-type") == "application/x-www-form-urlencoded"
+
+
+def test_aiohttp_is_itself_above_the_connection(answering):
+    def answer(request):
+        html = Response(502, (("Content-Type", "text/html"), ("Set-Cookie", "a=1; Path=/")), b"<html>")
+        return COMPLETED if request.header("cookie") else html
+
+    answering(answer)
+    seen = []
+
+    async def on_request_end(*_):
+        seen.append("traced")
+
+    async def middleware(request, handler):
+        seen.append("middleware")
+        return await handler(request)
+
+    async def ask():
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(on_request_end)
+        async with aiohttp.ClientSession(API, trace_configs=[trace], middlewares=[middleware]) as session:
+            async with session.get("/v2/x") as refused:
+                with pytest.raises(aiohttp.ContentTypeError):
+                    await refused.json()
+            async with session.get("/v2/x", raise_for_status=True) as accepted:
+                return [line async for line in accepted.content]
+
+    assert asyncio.run(ask()) == [COMPLETED.body]
+    assert seen == ["middleware", "traced"] * 2
+
+
+def test_aiohttp_asks_again_on_its_own_where_a_connection_broke(answering):
+    answers = iter([TransportFault("reset"), COMPLETED])
+
+    def answer(_):
+        if isinstance(given := next(answers), TransportFault):
+            raise given
+        return given
+
+    interception = answering(answer)
+    assert by_aiohttp("GET", JOB_URL)[2] == COMPLETED.body
+    assert len(interception.journal.exchanges) == 2
+
+
+def test_what_aiohttp_waits_for(answering):
+    interception = answering(Response(200, (), b"{}", delay=9))
+
+    async def ask(**limits):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(**limits)) as session:
+            await session.get(JOB_URL)
+
+    with pytest.raises(aiohttp.ServerTimeoutError):
+        asyncio.run(ask(total=8, sock_read=2))
+    with pytest.raises(TimeoutError) as late:
+        asyncio.run(ask(total=3))
+    assert not isinstance(late.value, aiohttp.ClientError)
+    assert interception.clock.elapsed == 5
+    asyncio.run(ask(total=None))
+
+
+def test_an_aiohttp_session_outlives_the_test_that_it_was_used_in(answering):
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                interception = answering()
+                answers = await asyncio.gather(*(session.get(JOB_URL) for _ in range(20)))
+                assert [await answer.read() for answer in answers] == [COMPLETED.body] * 20
+                interception.stop()
+            interception = answering()
+            asked = asyncio.ensure_future(session.get(JOB_URL))
+            await asyncio.sleep(0)
+            interception.stop()
+            with pytest.raises(aiohttp.ClientError):
+                await asked
+
+    asyncio.run(main())
+
+
+def test_redirects_are_followed_to_our_host(answering):
+    def answer(request):
+        return COMPLETED if request.url == JOB_URL else Response(302, (("Location", JOB_URL),))
+
+    interception = answering(answer)
+    for ask in (by_requests, by_urllib, by_aiohttp):
+        assert ask("GET", f"{API}/old")[2] == COMPLETED.body
+    assert len(interception.source.requests) == 6
+
+
+def test_an_adapter_that_tries_again_does(answering):
+    answers = iter([Response(503), Response(503), COMPLETED])
+    answering(lambda _: next(answers))
+    retry = urllib3.util.Retry(3, status_forcelist=[503], backoff_factor=0)
+    with requests.Session() as session:
+        session.mount("https://", requests.adapters.HTTPAdapter(max_retries=retry))
+        assert session.get(JOB_URL).ok
+
+
+def test_streams(answering):
+    answering(Response(200, (), b"a\nb\n"))
+    with requests.get(JOB_URL, stream=True, timeout=5) as answer:
+        assert list(answer.iter_lines()) == [b"a", b"b"]
+    with httpx.stream("GET", JOB_URL) as answer:
+        assert list(answer.iter_lines()) == ["a", "b"]
+
+
+def gradient_client(**options):
+    return gradient.Gradient(access_token="any", max_retries=0, **options)
+
+
+def test_the_official_client(answering):
+    interception = answering()
+    with gradient_client() as client:
+        job = client.knowledge_bases.indexing_jobs.retrieve(JOB_UUID).job
+    assert job.status == "INDEX_JOB_STATUS_COMPLETED"
+    assert interception.source.requests[0].url == JOB_URL
+
+
+@pytest.mark.parametrize("transport", [None, "aiohttp"])
+def test_the_official_client_async(answering, transport):
+    answering()
+
+    async def ask():
+        options = {"http_client": gradient.DefaultAioHttpClient()} if transport else {}
+        async with gradient.AsyncGradient(access_token="any", max_retries=0, **options) as client:
+            return await client.knowledge_bases.indexing_jobs.wait_for_completion(JOB_UUID)
+
+    assert asyncio.run(ask()).job.phase == "BATCH_JOB_PHASE_SUCCEEDED"
+
+
+def test_1200_calls_of_8_threads_are_all_answered_and_other_hosts_meanwhile_too(answering, loopback):
+    live = loopback(lambda _: Response(500))
+    other = loopback(lambda _: Response(200, (), b"theirs"))
+    interception = answering(base_url=live.url)
+    ours = [by_requests, by_urllib3, by_urllib, by_httpx]
+
+    def work(thread):
+        got = []
+        for at in range(150):
+            url = live.url if at % 2 else API
+            got.append(ours[(at + thread) % len(ours)]("GET", f"{url}/v2/x")[2] == COMPLETED.body)
+            if at % 15 == 0:
+                got.append(ours[at % len(ours)]("GET", f"{other.url}/x")[2] == b"theirs")
+        return got
+
+    with ThreadPoolExecutor(8) as pool:
+        got = [good for part in pool.map(work, range(8)) for good in part]
+    assert got == [True] * (1200 + 80)
+    assert live.requests == []
+    assert len(other.requests) == 80
+    assert len(interception.source.requests) == 1200
+
+
+def test_connections_kept_alive_from_before_do_not_lead_to_the_service(answering, loopback):
+    live = loopback(lambda _: Response(200, (), b"live"))
+    with requests.Session() as session:
+        assert session.get(f"{live.url}/x").content == b"live"
+        interception = answering(base_url=live.url)
+        assert session.get(f"{live.url}/x").content == COMPLETED.body
+        interception.stop()
+        assert session.get(f"{live.url}/x").content == b"live"
+    assert len(live.requests) == 2
+
+
+def test_a_connection_left_open_by_a_test_answers_no_more(answering):
+    interception = answering()
+    connection = http.client.HTTPSConnection("api.digitalocean.com")
+    connection.request("GET", "/v2/x")
+    interception.stop()
+    with pytest.raises(ConnectionError):
+        connection.getresponse()
+    connection.close()
+    assert "response_class" not in vars(connection)
+
+
+def patched():
+    return [
+        *(socket.socket.__dict__.get(name) for name in ("connect", "connect_ex", "sendto", "sendmsg")),
+        *(getattr(socket, name) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")),
+        http.client.HTTPConnection.connect, http.client.HTTPSConnection.connect, http.client.HTTPConnection.putrequest,
+        urllib3.connection.HTTPConnection.connect, urllib3.connection.HTTPSConnection.connect,
+        httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request,
+        aiohttp.BaseConnector.connect,
+    ]  # fmt: skip
+
+
+def test_everything_is_as_it_was_afterwards(answering):
+    before = patched()
+    interception = answering()
+    assert not [here for here, there in zip(before, patched(), strict=True) if here is there]
+    interception.stop()
+    assert [here is there for here, there in zip(before, patched(), strict=True)] == [True] * len(before)
+
+
+def test_everything_is_as_it_was_if_it_could_not_start(monkeypatch):
+    before = patched()
+    interception = Interception(Journal(), VirtualClock())
+    monkeypatch.setattr(interception.guard, "patches", lambda: iter([(len, "no such", None)]))
+    with pytest.raises((AttributeError, TypeError)):
+        interception.start()
+    assert patched() == before
+
+
+def test_other_mocks_keep_their_hosts(answering):
+    answering()
+    with responses.RequestsMock() as mock, respx.mock:
+        mock.get("https://theirs.example/x", body="theirs")
+        respx.get("https://theirs.example/x").respond(text="theirs")
+        mock.add_passthru(API)
+        assert requests.get("https://theirs.example/x").text == "theirs"
+        assert httpx.get("https://theirs.example/x").text == "theirs"
+        assert requests.get(JOB_URL).content == httpx.get(JOB_URL).content == COMPLETED.body
+
+    def own(request):
+        return httpx.Response(200, text="own")
+
+    with httpx.Client(transport=httpx.MockTransport(own)) as client:
+        assert client.get(JOB_URL).text == "own"
+
+
+def test_a_proxy_on_this_machine_is_no_way_out(answering, monkeypatch, loopback):
+    proxy = loopback(lambda _: Response(200))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    answering()
+    assert by_requests("GET", JOB_URL)[2] == by_httpx("GET", JOB_URL)[2] == COMPLETED.body
+    with pytest.raises(NetworkBlockedError, match=r"other\.example"):
+        requests.get("https://other.example")
+    assert proxy.requests == []
+
+
+FAULTS = {
+    by_requests: (requests.ConnectionError, requests.ConnectionError, requests.ReadTimeout),
+    by_urllib3: (
+        urllib3.exceptions.ProtocolError,
+        urllib3.exceptions.ProtocolError,
+        urllib3.exceptions.ReadTimeoutError,
+    ),
+    by_urllib: (ConnectionRefusedError, http.client.RemoteDisconnected, TimeoutError),
+    by_http_client: (ConnectionRefusedError, http.client.RemoteDisconnected, TimeoutError),
+    by_httpx: (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout),
+    by_httpx_async: (httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout),
+    by_aiohttp: (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, TimeoutError),
+}
+
+
+@every_client
+def test_faults_are_each_clients_own(answering, ask):
+    for kind, expected in zip(("refused", "reset", "timeout"), FAULTS[ask], strict=True):
+        interception = answering(TransportFault(kind))
+        with pytest.raises(expected):
+            ask("GET", JOB_URL)
+        assert isinstance(interception.journal.exchanges[0].error, TransportFault)
+        assert interception.journal.misses == []
+        interception.stop()
+
+
+@every_client
+def test_an_answer_that_takes_its_time(answering, ask):
+    interception = answering(Response(200, (), b"{}", delay=4))
+    assert ask("GET", JOB_URL)[2] == b"{}"
+    assert interception.clock.elapsed == 4
+    interception.source.answer = Response(200, (), b"{}", delay=9)
+    with pytest.raises(FAULTS[ask][2]):
+        ask("GET", JOB_URL)
+    assert interception.clock.elapsed == 9  # the client gave up after its five seconds
+
+
+@every_client
+def test_an_answer_that_is_cut_short(answering, ask):
+    answering(Response(200, (), b"0123456789", cut_after=4))
+    cut = (
+        requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError, ConnectionResetError,
+        http.client.IncompleteRead, httpx.ReadError, aiohttp.ClientPayloadError,
+    )  # fmt: skip
+    with pytest.raises(cut):
+        ask("GET", JOB_URL)
+
+
+def test_the_own_clients_session(answering):
+    interception = answering(Response(200, (("Content-Encoding", "gzip"),), gzip.compress(COMPLETED.body)))
+    client = IndexingJobClient("t", session=interception.session(), clock=interception.clock, retries=0)
+    assert client.get(JOB_UUID).is_terminal
+    for broken in (TransportFault("refused"), TransportFault("timeout"), Response(200, (), b"{" * 9, cut_after=3)):
+        interception.source.answer = broken
+        with pytest.raises(TransportError):
+            client.get(JOB_UUID)
+    interception.source.answer = Response(200, (), b"[")
+    with pytest.raises(DecodeError):
+        client.create("k")
+    assert interception.source.requests[-1].body == b'{"knowledge_base_uuid": "k"}'
+
+
+def test_no_secret_is_shown(answering, caplog):
+    caplog.set_level(logging.DEBUG)
+    interception = answering()
+    interception.source = None
+    url = f"{JOB_URL}?X-Amz-Signature=hush"
+    with pytest.raises(NetworkBlockedError) as raised:
+        requests.get(url, headers={"Authorization": "Bearer hush"}, timeout=5)
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith(("pytest_indexjob", "vcr"))]
+    assert "hush" not in str(raised.value) + repr(raised.value) + str(ours) + repr(interception.journal.exchanges)
+    assert "hush" not in interception.complaint()
+    assert repr(Request("GET", "http://u:hush@h/p?q=hush#hush", (), b"hush")) == "<Request GET http://h/p?q=REDACTED>"
+    assert Response(599).phrase == ""

@@ -1,0 +1,430 @@
+"""Recording from a service: modes, redaction, the write, parallel runs, crashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pytest_indexjob import CassetteError, CassetteLeakError, LoopbackServer, Simulator, VirtualClock
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import Playback, load
+from pytest_indexjob.recording.recorder import Recorder, write
+
+TOKEN = "dop_v1_" + "0123456789abcdef" * 4
+SIGNATURE = "X-Amz-Signature"
+
+
+@pytest.fixture
+def service():
+    """The simulator behind a loopback server, in place of the live service."""
+    simulator = Simulator(VirtualClock(), token=TOKEN, requests_per_minute=None)
+    server = LoopbackServer(simulator.handle, clock=simulator.clock, step_per_poll=100.0).start()
+    simulator.report_url = f"{server.url}/reports"
+    yield simulator, server
+    server.stop()
+
+
+@pytest.fixture
+def suite(pytester, service):
+    """Runs a suite against the service: ``suite(text, *options)``."""
+    simulator, server = service
+    pytester.makeconftest(f"""
+        import pytest
+        from pytest_indexjob import IndexJobSettings
+
+        @pytest.fixture(scope="session")
+        def indexjob_settings():
+            return IndexJobSettings(base_url={server.url!r}, token={TOKEN!r})
+    """)
+    job = simulator.start("partial", failed_items=2)
+    head = f"""
+import pytest, requests, httpx
+BASE, TOKEN, UUID = {server.url!r}, {TOKEN!r}, {job.uuid!r}
+URL = f"{{BASE}}/v2/gen-ai/indexing_jobs/{{UUID}}"
+HEADERS = {{"Authorization": f"Bearer {{TOKEN}}"}}
+"""
+
+    def run(text, *options):
+        pytester.makepyfile(test_it=head + textwrap.dedent(text))
+        return pytester.runpytest("-p", "no:cacheprovider", "-p", "no:randomly", *options)
+
+    run.simulator, run.server, run.path = simulator, server, pytester.path
+    return run
+
+
+def cassette(suite, name):
+    return suite.path / "cassettes" / f"{name}.yaml"
+
+
+ONE = """
+@pytest.mark.indexjob_cassette("mine")
+def test_it():
+    assert requests.get(URL, headers=HEADERS).ok
+"""
+
+CLIENTS = {
+    "own": """
+    job = indexjob_client.wait(UUID, poll_interval=0.001)
+    status, failed = job.status, job.failed_item_count""",
+    "requests": """
+    while True:
+        job = requests.get(URL, headers=HEADERS).json()["job"]
+        if "finished_at" in job: break
+    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])""",
+    "httpx": """
+    with httpx.Client(headers=HEADERS) as client:
+        while True:
+            job = client.get(URL).json()["job"]
+            if "finished_at" in job: break
+    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])""",
+    "gradient": """
+    import gradient
+    client = gradient.Gradient(access_token=TOKEN, base_url=BASE)
+    job = client.knowledge_bases.indexing_jobs.wait_for_completion(UUID, poll_interval=0).job
+    status, failed = job.status, int(job.data_source_jobs[0].failed_item_count)""",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_was_recorded_replays_to_the_same_job(suite, client):
+    text = f"""
+@pytest.mark.indexjob_cassette("mine")
+def test_it(indexjob_client):
+    {CLIENTS[client]}
+    assert (status, failed) == ("INDEX_JOB_STATUS_PARTIAL", 2)
+"""
+    suite(text, "--indexjob-record=once").assert_outcomes(passed=1)
+    written = cassette(suite, "mine").read_text()
+    assert TOKEN not in written
+    assert "https://api.digitalocean.com/v2/gen-ai" in written
+    asked = len(suite.simulator.journal)
+    suite.server.stop()
+    suite(text).assert_outcomes(passed=1)
+    assert len(suite.simulator.journal) == asked
+    # vcrpy's own reader takes it.
+    from vcr.persisters.filesystem import FilesystemPersister
+    from vcr.serializers import yamlserializer
+
+    requests, *_ = FilesystemPersister.load_cassette(str(cassette(suite, "mine")), yamlserializer)
+    assert len(requests) == len(load(cassette(suite, "mine")).interactions)
+
+
+def test_pytest_recording_reads_it(suite):
+    suite(ONE, "--indexjob-record=once").assert_outcomes(passed=1)
+    suite.server.stop()
+    path = cassette(suite, "mine")
+    result = suite(
+        f"""
+import vcr
+@pytest.mark.vcr({str(path)!r})
+@pytest.mark.default_cassette({str(path)!r})
+def test_it():
+    url = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs/" + UUID
+    assert requests.get(url, headers=HEADERS).json()["job"]["uuid"] == UUID
+""",
+        "--record-mode=none",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_the_signed_report_is_recorded_without_its_signature_and_replays(suite):
+    text = """
+@pytest.mark.indexjob_cassette("report")
+def test_it(indexjob_client):
+    indexjob_client.wait(UUID, poll_interval=0.001)
+    url = indexjob_client.details_signed_url(UUID)
+    assert requests.get(url).text.startswith("data_source_uuid")
+"""
+    suite(text, "--indexjob-record=once").assert_outcomes(passed=1)
+    written = cassette(suite, "report").read_text()
+    assert f"{SIGNATURE}=REDACTED" in written
+    assert "X-Amz-Expires=1" in written
+    suite.server.stop()
+    suite(text).assert_outcomes(passed=1)
+
+
+def test_none_is_the_default_and_a_miss_tells_the_command_that_records(suite):
+    result = suite(ONE)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"])
+    assert not cassette(suite, "mine").exists()
+    suite(ONE, "--indexjob-record=once")
+    other = ONE.replace("requests.get(URL,", "requests.get(URL + '/data_sources',")
+    result = suite(other)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"])
+    result.stdout.no_fnmatch_line(f"*{TOKEN}*")
+    suite(other, "--indexjob-record=new_episodes").assert_outcomes(passed=1)
+    suite(other).assert_outcomes(passed=1)
+
+
+def test_once_adds_nothing_to_a_recording(suite):
+    suite(ONE, "--indexjob-record=once")
+    before = cassette(suite, "mine").read_bytes()
+    two = ONE.replace(".ok", ".ok and requests.get(URL + '/data_sources', headers=HEADERS).ok")
+    suite(two, "--indexjob-record=once").assert_outcomes(failed=1)
+    assert cassette(suite, "mine").read_bytes() == before
+
+
+def test_new_episodes_keeps_what_is_there_and_adds(suite):
+    suite(ONE, "--indexjob-record=once")
+    two = ONE.replace(".ok", ".ok and requests.get(URL + '/data_sources', headers=HEADERS).ok")
+    asked = len(suite.simulator.journal)
+    suite(two, "--indexjob-record=new_episodes").assert_outcomes(passed=1)
+    assert len(suite.simulator.journal) == asked + 1
+    assert len(load(cassette(suite, "mine")).interactions) == 2
+
+
+def test_all_asks_again_and_adds(suite):
+    for expected in (1, 2):
+        suite(ONE, "--indexjob-record=all").assert_outcomes(passed=1)
+        assert len(load(cassette(suite, "mine")).interactions) == expected
+
+
+def test_rewrite_replaces_and_says_when_it_shrinks(suite):
+    twice = ONE.replace(".ok", ".ok and requests.get(URL, headers=HEADERS).ok")
+    suite(twice, "--indexjob-record=rewrite").assert_outcomes(passed=1)
+    result = suite(ONE, "--indexjob-record=rewrite")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*holds 1 interactions, 1 fewer than the old one*"])
+    nothing = ONE.replace("assert", "return; ")
+    result = suite(nothing, "--indexjob-record=rewrite")
+    result.stdout.fnmatch_lines(["*mine.yaml: nothing was recorded, so the old recording was left as it is*"])
+    assert len(load(cassette(suite, "mine")).interactions) == 1
+
+
+def test_two_tests_of_one_run_rewrite_one_recording_together(suite):
+    both = ONE + ONE.replace("test_it", "test_other").replace(
+        "requests.get(URL,", "requests.get(URL + '/data_sources',"
+    )
+    suite(both, "--indexjob-record=once")
+    for _ in range(2):
+        suite(both, "--indexjob-record=rewrite").assert_outcomes(passed=2)
+        assert len(load(cassette(suite, "mine")).interactions) == 2
+
+
+@pytest.mark.parametrize(
+    "body", ["assert not requests.get(URL, headers=HEADERS).ok", "requests.get(URL, headers=HEADERS); pytest.skip()"]
+)
+def test_only_a_test_that_passed_writes(suite, body):
+    text = f"""
+@pytest.mark.indexjob_cassette("mine")
+def test_it():
+    {body}
+"""
+    suite(text, "--indexjob-record=once")
+    assert not cassette(suite, "mine").exists()
+
+
+def test_a_teardown_that_fails_writes_nothing(suite):
+    text = """
+@pytest.fixture
+def broken():
+    yield
+    raise RuntimeError
+""" + ONE.replace("test_it()", "test_it(broken)")
+    suite(text, "--indexjob-record=once").assert_outcomes(passed=1, errors=1)
+    assert not cassette(suite, "mine").exists()
+
+
+def test_ci_records_only_if_told_by_hand(suite, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    suite.path.joinpath("pytest.ini").write_text("[pytest]\naddopts = --indexjob-record=once\n")
+    suite(ONE).assert_outcomes(errors=1)
+    assert not cassette(suite, "mine").exists()
+    suite(ONE, "--indexjob-record=once").assert_outcomes(passed=1)
+    assert cassette(suite, "mine").exists()
+
+
+def test_live_and_recording_together_are_a_usage_error(suite):
+    result = suite(ONE, "--indexjob-record=once", "--indexjob-live")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--indexjob-live records nothing*"])
+
+
+def test_recording_with_no_token_is_refused(suite, monkeypatch):
+    monkeypatch.delenv("DIGITALOCEAN_ACCESS_TOKEN", raising=False)
+    suite.path.joinpath("conftest.py").unlink()
+    text = "@pytest.mark.indexjob_cassette('mine')\ndef test_it(indexjob_client): pass\n"
+    suite(text, "--indexjob-record=once").stdout.fnmatch_lines(["*set DIGITALOCEAN_ACCESS_TOKEN*"])
+
+
+def test_a_service_that_is_away_reaches_the_client_and_is_not_recorded(suite):
+    suite.server.stop()
+    text = """
+@pytest.mark.indexjob_cassette("mine")
+def test_it():
+    with pytest.raises(requests.ConnectionError):
+        requests.get(URL, headers=HEADERS)
+"""
+    suite(text, "--indexjob-record=once").assert_outcomes(passed=1)
+    assert not cassette(suite, "mine").exists()
+
+
+def test_uuids_are_numbered_if_asked_for(suite):
+    suite.path.joinpath("pytest.ini").write_text("[pytest]\nindexjob_anonymize = true\n")
+    suite(ONE, "--indexjob-record=once").assert_outcomes(passed=1)
+    written = cassette(suite, "mine").read_text()
+    assert "5c0e1d52" not in written
+    assert "00000000-0000-4000-8000-000000000001" in written
+
+
+def test_a_recording_says_when_from_where_and_by_what(suite):
+    suite(ONE, "--indexjob-record=once")
+    provenance = load(cassette(suite, "mine")).provenance
+    assert provenance["recorded_from"] == "127.0.0.1"
+    assert provenance["recorded_by"].startswith("pytest-indexjob ")
+    assert provenance["recorded_at"].endswith("Z")
+
+
+def test_old_recordings_fail_or_warn(suite):
+    suite(ONE, "--indexjob-record=once")
+    path = cassette(suite, "mine")
+    content = yaml.safe_load(path.read_text())
+    content["provenance"]["recorded_at"] = "2020-01-01T00:00:00Z"
+    path.write_text(yaml.safe_dump(content))
+    suite(ONE).assert_outcomes(passed=1)
+    result = suite(ONE, "--indexjob-max-age=30")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*days ago (at most 30)*--indexjob-record=rewrite*"])
+    suite(ONE, "--indexjob-max-age=warn:30", "-W", "default").assert_outcomes(passed=1, warnings=1)
+    suite(ONE, "--indexjob-max-age=100000").assert_outcomes(passed=1)
+    assert suite(ONE, "--indexjob-max-age=old").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_workers_that_share_a_recording_lose_nothing(suite):
+    text = """
+@pytest.mark.parametrize("n", range(8))
+@pytest.mark.indexjob_cassette("shared")
+def test_it(n):
+    assert requests.get(f"{BASE}/v2/gen-ai/indexing_jobs?page={n + 1}", headers=HEADERS).ok
+"""
+    for _ in range(2):
+        suite(text, "--indexjob-record=all", "-n", "4").assert_outcomes(passed=8)
+        urls = {item.request.url.rpartition("=")[2] for item in load(cassette(suite, "shared")).interactions}
+        assert urls == {str(n + 1) for n in range(8)}
+        cassette(suite, "shared").unlink()
+
+
+# The write itself.
+
+ITEM = Interaction(
+    Request("GET", "https://api.digitalocean.com/v2/gen-ai/indexing_jobs/x"),
+    Response(200, (("Content-Type", "application/json"),), b'{"job": {"uuid": "x"}}', "OK"),
+)
+
+
+def test_what_redaction_misses_the_gate_stops(tmp_path, monkeypatch):
+    from pytest_indexjob.recording import recorder as module
+
+    monkeypatch.setattr(module.Redaction, "redact", lambda _self, item: item)
+    path = tmp_path / "mine.yaml"
+    request = ITEM.request._replace(headers=(("Authorization", f"Bearer {TOKEN}"),))
+    recorder = Recorder(Playback([]), path, "once", lambda _: ITEM.response)
+    recorder.handle(request)
+    with pytest.raises(CassetteLeakError) as raised:
+        recorder.save()
+    assert (raised.value.path, list(tmp_path.iterdir())) == (path, [])
+    assert raised.value.kind
+    assert "line " in raised.value.where
+    assert TOKEN not in str(raised.value) + repr(vars(raised.value))
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    write(path, [ITEM], {}, ())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        with pytest.raises(CassetteError, match=r"can't be written: .*The old file is as it was"):
+            write(path, [ITEM] * 50, {}, ())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(_handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CassetteError, match="the disk is full"):
+        write(tmp_path / "mine.yaml", [ITEM], {}, ())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files_is_told():
+    with pytest.raises(CassetteError, match=r"/proc/mine.yaml can't be written"):
+        write(Path("/proc/mine.yaml"), [ITEM], {}, ())
+
+
+def test_a_body_of_any_bytes_comes_back_as_it_was(tmp_path):
+    body = bytes(range(256))
+    item = ITEM._replace(response=Response(200, (("Content-Type", "image/png"),), body, "OK"))
+    write(tmp_path / "mine.yaml", [item], {}, ())
+    assert load(tmp_path / "mine.yaml").interactions[0].response.body == body
+
+
+def test_a_new_file_is_readable_as_any_other(tmp_path):
+    write(tmp_path / "mine.yaml", [ITEM], {}, ())
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "mine.yaml").stat().st_mode == plain.stat().st_mode
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pytest_indexjob.recording.cassette import Playback
+from pytest_indexjob.recording.recorder import Recorder
+from test_recorder import ITEM
+path = Path(sys.argv[1])
+print("ready", flush=True)
+while True:
+    recorder = Recorder(Playback([]), path, "all", lambda _: ITEM.response)
+    recorder.handle(ITEM.request)
+    recorder.save()
+    print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_killed_at_any_moment_the_file_is_whole_and_no_lock_stays(tmp_path, moment):
+    path = tmp_path / "mine.yaml"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        saved = -1
+        for _ in range(2 + moment // 4):
+            process.stdout.readline()
+            saved += 1
+        spin(moment * 40_000)  # somewhere within the next write
+        process.kill()
+        saved += process.stdout.read().count("saved\n")
+    assert len(load(path).interactions) in (saved, saved + 1)
+    recorder = Recorder(Playback([]), path, "all", lambda _: ITEM.response)
+    recorder.handle(ITEM.request)
+    recorder.save()
+
+
+def spin(times):
+    for _ in range(times):
+        pass
+
+
+def test_json_bodies_stay_readable(tmp_path):
+    write(tmp_path / "mine.yaml", [ITEM], {}, ())
+    assert json.dumps({"job": {"uuid": "x"}}) in (tmp_path / "mine.yaml").read_text()

@@ -1,0 +1,386 @@
+"""The command line, each command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
+from pytest_indexjob.cli import main
+from pytest_indexjob.recording.cassette import load
+from pytest_indexjob.recording.library import shipped_folder
+
+SHIPPED = shipped_folder()
+TOKEN = "dop_v1_" + "0123456789abcdef" * 4
+JOBS = "/v2/gen-ai/indexing_jobs"
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command: ``run("audit", path)`` gives the exit status, what it printed and its errors."""
+
+    def call(*arguments):
+        try:
+            status = main([str(each) for each in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call
+
+
+def test_help_says_what_there_is_with_examples(run):
+    status, text, _ = run("--help")
+    assert status == 0
+    for command in ("serve", "record", "show", "audit", "drift", "coverage"):
+        assert command in text
+        status, own, _ = run(command, "--help")
+        assert (status, f"example:\n    pytest-indexjob {command}" in own, "exit status: 0" in own) == (0, True, True)
+    assert run("--version")[1].startswith("pytest-indexjob ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["audit"], ["record", "x"], ["coverage", "combine", "x"], ["serve", "--port", "x"]]
+)
+def test_a_usage_error_is_2_and_no_traceback(run, arguments):
+    status, _, told = run(*arguments)
+    assert status == 2
+    assert "Traceback" not in told
+
+
+def test_the_module_and_the_command_are_the_same():
+    for command in ([sys.executable, "-m", "pytest_indexjob"], [Path(sys.executable).with_name("pytest-indexjob")]):
+        done = subprocess.run(
+            [*command, "audit", SHIPPED / "completed.yaml"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.strip()) == (0, "no findings")
+
+
+# audit and drift
+
+
+def test_audit_finds_and_says_so_by_its_status(run, tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = (SHIPPED / "completed.yaml").read_text()
+    path.write_text(text)
+    assert run("audit", tmp_path)[0] == 0
+    path.write_text(text.replace("Accept:\n      - application/json", f"Authorization:\n      - Bearer {TOKEN}", 1))
+    status, told, _ = run("audit", tmp_path)
+    assert status == 1
+    assert f"{path}:6" in told
+    assert TOKEN not in told
+    status, told, _ = run("audit", path, "--json")
+    finding = json.loads(told)[0]
+    assert (status, finding["rule"], finding["line"]) == (1, "secret", 6)
+    assert run("audit", tmp_path / "nothing")[0] == 2
+    (tmp_path / "empty").mkdir()
+    assert run("audit", tmp_path / "empty")[0] == 2
+
+
+def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):
+    folder = pytester.path / "cassettes"
+    folder.mkdir()
+    for name in ("used", "unused"):
+        (folder / f"{name}.yaml").write_text((SHIPPED / "completed.yaml").read_text())
+    pytester.makepyfile("import pytest\n@pytest.mark.indexjob_cassette('used')\ndef test_it(): pass\n")
+    pytester.runpytest("-p", "no:cacheprovider", "--indexjob-used-file=used.json", "-n", "2")
+    status, told, _ = run("audit", folder, "--used", pytester.path / "used.json")
+    assert status == 1
+    assert "unused.yaml" in told
+    assert "/used.yaml" not in told
+
+
+def test_drift_tells_by_severity(run, tmp_path):
+    assert run("drift", SHIPPED / "completed.yaml")[0] == 0
+    status, told, _ = run("drift", SHIPPED / "future-status.yaml", "--json")
+    assert status == 1
+    assert {each["kind"] for each in json.loads(told)} == {"unknown-value"}
+    assert run("drift")[0] == 2
+    assert run("drift", tmp_path)[0] == 2
+    assert run("drift", tmp_path / "none.yaml")[0] == 2
+
+
+def test_drift_compares_with_a_document_of_ones_own(run):
+    document = Path(__file__).parents[1] / "data" / "openapi-excerpt.yaml"
+    assert run("drift", SHIPPED / "completed.yaml", "--spec", document)[0] in (0, 1)
+    assert run("drift", SHIPPED / "completed.yaml", "--spec", SHIPPED / "completed.yaml")[0] == 2
+
+
+# record, and drift against a live service: a loopback server stands for it
+
+
+@pytest.fixture
+def service(monkeypatch):
+    simulator = Simulator(VirtualClock(), token=TOKEN, requests_per_minute=None)
+    server = LoopbackServer(simulator.handle, clock=simulator.clock, step_per_poll=30.0).start()
+    monkeypatch.setenv("DIGITALOCEAN_ACCESS_TOKEN", TOKEN)
+    yield simulator, server
+    server.stop()
+
+
+def test_record_polls_a_job_to_its_end(run, service, tmp_path):
+    simulator, server = service
+    job = simulator.start("partial")
+    output = tmp_path / "new" / "mine.yaml"
+    command = ("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    status, told, _ = run(*command)
+    assert status == 0
+    assert "PARTIAL SUCCEEDED 4/5 files, 1 failed" in told
+    assert told.endswith(f"{output}: 12 polls, ended PARTIAL\n")
+    recording = load(output)
+    assert recording.provenance["whole_life"] is True
+    assert TOKEN not in output.read_text()
+    assert [path.name for path in output.parent.iterdir()] == ["mine.yaml"]
+    assert run("audit", output)[0] == 0
+    asked = len(simulator.journal)
+    assert run(*command)[0] == 0
+    assert len(simulator.journal) == asked  # it is whole: nothing is asked again
+
+
+def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeypatch):
+    simulator, server = service
+    job = simulator.start("partial")
+    output = tmp_path / "mine.yaml"
+    command = ("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    handle, asked = simulator.handle, []
+
+    def interrupted(request):
+        asked.append(request)
+        if len(asked) == 5:
+            raise_in_main()
+        return handle(request)
+
+    def raise_in_main():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    server.answer = interrupted
+    status, told, _ = run(*command)
+    assert status == 130
+    assert "the same command goes on from there" in told
+    part = output.with_name("mine.yaml.part")
+    part.write_text(part.read_text() + '"cut')
+    status, told, _ = run(*command)
+    assert status == 0
+    assert re.search(r"going on after [45] polls that were kept", told)
+    recorded = load(output).interactions
+    seen = [json.loads(item.response.body)["job"]["updated_at"] for item in recorded]
+    assert seen == sorted(seen)
+    assert len(recorded) in (11, 12)  # the answer to the poll that was interrupted may be lost
+    assert not part.exists()
+
+
+def test_record_refuses_another_jobs_file_and_a_missing_token(run, service, tmp_path, monkeypatch):
+    simulator, server = service
+    first, second = simulator.start("completed").uuid, simulator.start("completed").uuid
+    output = tmp_path / "mine.yaml"
+    arguments = ("-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    assert run("record", first, *arguments)[0] == 0
+    before = output.read_bytes()
+    status, _, told = run("record", second, *arguments)
+    assert (status, "holds another recording" in told, output.read_bytes()) == (2, True, before)
+    monkeypatch.delenv("DIGITALOCEAN_ACCESS_TOKEN")
+    status, _, told = run("record", first, "-o", tmp_path / "other.yaml")
+    assert (status, "set DIGITALOCEAN_ACCESS_TOKEN" in told) == (2, True)
+
+
+def test_drift_asks_the_live_service(run, service):
+    simulator, server = service
+    job = simulator.start("future-status")
+    assert run("drift", "--live", job.uuid, "--base-url", server.url)[0] == 0
+    simulator.clock.advance(400)
+    status, told, _ = run("drift", "--live", job.uuid, "--base-url", server.url)
+    assert status == 1
+    assert "unknown-value" in told
+    assert run("drift", "--live", "unknown", "--base-url", server.url)[0] == 2
+
+
+# show
+
+
+def test_show_tells_a_cassettes_story(run, tmp_path):
+    status, told, _ = run("show", SHIPPED / "partial.yaml")
+    assert status == 0
+    assert "2/3 files · 1 failed" in told
+    record = json.loads(run("show", SHIPPED / "partial.yaml", "--json")[1])
+    assert record["outcome"] == "recorded"
+    page = tmp_path / "page.html"
+    assert run("show", SHIPPED / "partial.yaml", "--html", page)[1].strip() == str(page)
+    assert "<!doctype html>" in page.read_text()[:200].lower()
+
+
+def test_show_says_what_is_no_cassette(run, tmp_path):
+    path = tmp_path / "other.yaml"
+    path.write_text("a: 1\n")
+    status, _, told = run("show", path)
+    assert (status, "it is YAML, but no cassette" in told) == (2, True)
+    assert run("show", tmp_path / "nothing.yaml")[0] == 2
+
+
+# coverage
+
+
+def test_coverage_adds_up_shards(run, tmp_path, pytester):
+    pytester.makepyfile("""
+        def test_one(indexjob_client, indexjob_simulator):
+            indexjob_client.wait(indexjob_simulator.start("partial").uuid)
+        def test_two(indexjob_client, indexjob_simulator):
+            indexjob_client.wait(indexjob_simulator.start("failed").uuid)
+    """)
+    for name in ("one", "two"):
+        pytester.runpytest("-p", "no:cacheprovider", "-k", name, f"--indexjob-coverage-file={name}.json")
+    files = [pytester.path / "one.json", pytester.path / "two.json"]
+    status, told, _ = run("coverage", "combine", *files, "-o", tmp_path / "all.json")
+    assert (status, "2 tests" in told) == (0, True)
+    status, told, _ = run("coverage", "report", tmp_path / "all.json", "--fail-under", "90")
+    assert status == 1
+    assert re.search(r"PARTIAL +seen by 1 test", told)
+    assert run("coverage", "report", tmp_path / "all.json", "--fail-under", "101")[0] == 2
+    broken = tmp_path / "broken.json"
+    broken.write_text(files[0].read_text()[:50])
+    status, _, told = run("coverage", "combine", *files, broken, "-o", tmp_path / "all.json")
+    assert (status, str(broken) in told) == (2, True)
+    status, _, told = run("coverage", "combine", *files, broken, "-o", tmp_path / "all.json", "--skip-broken")
+    assert (status, "left out" in told) == (0, True)
+
+
+# serve
+
+
+class Served:
+    def __init__(self, *arguments):
+        command = [sys.executable, "-m", "pytest_indexjob", "serve", *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.first = self.process.stdout.readline()
+        self.url = re.search(r"http://127\.0\.0\.1:\d+", self.first).group()
+        self.variables = dict(self.process.stdout.readline().split(" ", 1)[1].strip().split("=", 1) for _ in range(3))
+
+    def ask(self, method, path, body=None, token="any"):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Authorization": f"Bearer {token}"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        printed, told = self.process.communicate(timeout=20)
+        return self.process.returncode, printed, told
+
+
+@pytest.fixture
+def serve():
+    started = []
+
+    def start(*arguments):
+        started.append(Served(*arguments))
+        return started[-1]
+
+    yield start
+    for served in started:
+        if served.process.poll() is None:
+            served.process.kill()
+            served.process.communicate()
+
+
+def test_serve_simulates_and_obeys_its_control_api(serve):
+    served = serve("--scenario", "partial", "--step-per-poll", "50")
+    assert served.variables["GRADIENT_BASE_URL"] == served.url
+    assert "_indexjob" in served.first
+    _, created = served.ask("POST", JOBS, {"knowledge_base_uuid": "base"})
+    path = f"{JOBS}/{created['job']['uuid']}"
+    polls = [served.ask("GET", path)[1]["job"]["status"] for _ in range(7)]
+    assert polls[-1] == "INDEX_JOB_STATUS_PARTIAL"
+
+    status, started = served.ask("POST", "/_indexjob/jobs", {"scenario": "failed", "files": 7})
+    assert status == 200
+    served.ask("POST", "/_indexjob/faults", {"fault": "server-error", "times": 1, "on": "get"})
+    path = f"{JOBS}/{started['job']['uuid']}"
+    assert served.ask("GET", path)[0] == 500
+    assert served.ask("POST", "/_indexjob/clock", {"advance": 400})[1]["elapsed"] >= 750
+    job = served.ask("GET", path)[1]["job"]
+    assert (job["status"], job["data_source_jobs"][0]["failed_item_count"]) == ("INDEX_JOB_STATUS_FAILED", "7")
+    journal = served.ask("GET", "/_indexjob/journal")[1]["exchanges"]
+    assert [each["status"] for each in journal] == [*[200] * 8, 500, 200]
+    served.ask("POST", "/_indexjob/plan", {"scenario": "no-changes"})
+    served.ask("POST", "/_indexjob/reset")
+    assert served.ask("GET", path)[0] == 404
+    assert served.ask("GET", "/_indexjob/journal")[1]["exchanges"][-1]["status"] == 404
+    assert "stuck" in served.ask("GET", "/_indexjob")[1]["scenarios"]
+    for order, body in (
+        ("jobs", {"scenario": "nonsense"}),
+        ("jobs", {"files": -1}),
+        ("jobs", {"scenario": 3}),
+        ("faults", {}),
+        ("faults", {"fault": "server-error", "times": "x"}),
+        ("clock", {"advance": -1}),
+        ("clock", {}),
+        ("jobs", [1]),
+    ):
+        status, told = served.ask("POST", f"/_indexjob/{order}", body)
+        assert (status, told["id"], bool(told["message"])) == (400, "invalid_argument", True)
+    assert served.ask("GET", "/_indexjob/nonsense")[0] == 404
+    status, printed, told = served.stop()
+    assert (status, told) == (0, "")
+    assert f"GET {served.url}{path} 500" in printed
+
+
+def test_serve_documented_example_answers_any_call(serve):
+    served = serve("--documented-example")
+    for method, path in (
+        ("GET", f"{JOBS}/anything"),
+        ("GET", f"{JOBS}/x/data_sources"),
+        ("GET", f"{JOBS}/x/details_signed_url"),
+        ("GET", JOBS),
+        ("POST", JOBS),
+        ("PUT", f"{JOBS}/x/cancel"),
+        ("GET", "/v2/gen-ai/knowledge_bases/x/indexing_jobs"),
+    ):
+        status, body = served.ask(method, path, {} if method != "GET" else None, token="whatever")
+        assert (status, "example string" in json.dumps(body)) == (200, True)
+    assert served.ask("GET", "/v2/other")[0] == 404
+    assert served.stop(signal.SIGTERM)[0] == 0
+
+
+def test_serve_logs_where_it_is_told_and_no_secret(serve, tmp_path):
+    log = tmp_path / "log.txt"
+    served = serve("--token", TOKEN, "--log", str(log))
+    assert served.ask("GET", f"{JOBS}?token=HUSH")[0] == 401
+    assert served.ask("GET", JOBS, token=TOKEN)[0] == 200
+    _, printed, _ = served.stop()
+    assert log.read_text().splitlines() == [f"GET {served.url}{JOBS}?token=REDACTED 401", f"GET {served.url}{JOBS} 200"]
+    assert TOKEN not in log.read_text() + printed + served.first + str(served.variables)
+
+
+def test_serve_refuses_what_it_can_not_do(serve, run):
+    served = serve()
+    port = served.url.rpartition(":")[2]
+    status, _, told = run("serve", "--port", port)
+    assert (status, f"port {port} of 127.0.0.1 is in use" in told) == (2, True)
+    status, _, told = run("serve", "--scenario", "partil")
+    assert (status, "Did you mean partial" in told) == (2, True)
+    assert run("serve", "--step-per-poll", "-1")[0] == 2
+    assert run("serve", "--log", "/proc/nowhere/log")[0] == 2
+
+
+def test_cassettes_of_record_are_plain_yaml(run, service, tmp_path):
+    simulator, server = service
+    job = simulator.start("completed")
+    output = tmp_path / "mine.yaml"
+    run("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    content = yaml.safe_load(output.read_text())
+    assert content["version"] == 1
+    assert content["provenance"]["recorded_at"][:4] == str(time.gmtime().tm_year)

@@ -1,0 +1,599 @@
+"""Redaction and its gate: each secret, in each form, in each place, is gone; and left in, the gate finds it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import re
+import sys
+import types
+import zlib
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import dump, load
+from pytest_indexjob.secrecy.gate import Leak, scan
+from pytest_indexjob.secrecy.redaction import Redaction, environment_secrets
+
+URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs/5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
+CASSETTES = sorted((Path(__file__).parents[2] / "cassettes").glob("*.yaml"))
+JSON = (("Content-Type", "application/json"),)
+
+# One of letters only, one that every encoding must change.
+SIMPLE = "s3cr3tValueOfTheUser42"
+HARD = 'pa55/w0rd+&<"x">=\'y\\é~ ?'
+
+
+def encoded(text, *, before=b"", after=b"", alphabet=base64.b64encode):
+    return alphabet(before + text.encode() + after).decode()
+
+
+FORMS = {
+    "plain": str,
+    "percent": lambda text: quote(text, safe=""),
+    "percent-lower": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+    "percent-all": lambda text: "".join(f"%{octet:02X}" for octet in text.encode()),
+    "percent-twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "form": quote_plus,
+    "base64": encoded,
+    "base64-unpadded": lambda text: encoded(text).rstrip("="),
+    "base64-urlsafe": lambda text: encoded(text, alphabet=base64.urlsafe_b64encode),
+    "base64-offset-1": lambda text: encoded(text, before=b":", after=b" and more"),
+    "base64-offset-2": lambda text: encoded(text, before=b"x:", after=b" and more"),
+    "base64-basic": lambda text: "Basic " + encoded(text, before=b"user:"),
+    "base64-twice": lambda text: encoded(encoded(text)),
+    "base64-percent": lambda text: quote(encoded(text, before=b"\xff\xfe"), safe=""),
+    "base64-gzip": lambda text: base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(),
+    "json": lambda text: json.dumps(text)[1:-1],
+    "json-slash": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "json-all": lambda text: "".join(f"\\u{ord(letter):04X}" for letter in text),
+    "json-twice": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "html": html.escape,
+    "html-decimal": lambda text: "".join(f"&#{ord(letter)};" for letter in text),
+    "html-hexadecimal": lambda text: "".join(f"&#x{ord(letter):X};" for letter in text),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal-upper": lambda text: text.encode().hex().upper(),
+}
+
+
+def asked(**fields):
+    return Interaction(Request("POST", **{"url": URL, **fields}), Response(200, JSON, b'{"ok":true}'))
+
+
+def answered(body=b"", headers=(), **fields):
+    return Interaction(Request("GET", URL), Response(200, headers, body, **fields))
+
+
+def deflated(text):
+    stream = zlib.compressobj(wbits=-15)
+    return stream.compress(text) + stream.flush()
+
+
+def nested(value):
+    return json.dumps({"job": {"parts": [1, {"notes": [None, value]}]}, "total_tokens": "12"}).encode()
+
+
+def multipart(value):
+    return (
+        b'--frontier\r\nContent-Disposition: form-data; name="note"\r\n\r\n'
+        b"%s\r\n--frontier--\r\n" % f"a {value} b".encode()
+    )
+
+
+PLACES = {
+    "url-path": lambda value: asked(url=f"https://api.example.com/a/{value}/b"),
+    "url-query": lambda value: asked(url=f"{URL}?page=1&note={value}&per_page=2"),
+    "url-fragment": lambda value: asked(url=f"{URL}#at={value}"),
+    "url-user": lambda value: asked(url=f"https://user:{value}@api.example.com/"),
+    "request-header": lambda value: asked(headers=(("Accept", value),)),
+    "request-authorization": lambda value: asked(headers=(("Authorization", f"Bearer {value}"),)),
+    "request-cookie": lambda value: asked(headers=(("Cookie", f"a=b; c={value}"),)),
+    "request-kept-header": lambda value: asked(headers=(("X-Note", f"it is {value}"),)),
+    "request-json": lambda value: asked(headers=JSON, body=json.dumps({"note": value}).encode()),
+    "request-json-name": lambda value: asked(headers=JSON, body=json.dumps({value: 1}).encode()),
+    "request-json-nested": lambda value: asked(headers=JSON, body=nested(f"it is {value}.")),
+    "request-json-list": lambda value: asked(body=json.dumps(["a", [value]]).encode()),
+    "request-json-in-json": lambda value: asked(body=json.dumps({"a": json.dumps({"b": value})}).encode()),
+    "request-json-raw": lambda value: asked(body=f'{{"a": "{value}"}}'.encode()),
+    "request-form": lambda value: asked(body=f"a=b&note={value}&c=d".encode()),
+    "request-plain": lambda value: asked(body=f"it is {value} as you know".encode()),
+    "request-multipart": lambda value: asked(
+        headers=(("Content-Type", "multipart/form-data; boundary=frontier"),), body=multipart(value)
+    ),
+    "request-gzip": lambda value: asked(
+        headers=(("Content-Encoding", "gzip"),), body=gzip.compress(nested(value), mtime=0)
+    ),
+    "response-header": lambda value: answered(headers=(("X-Request-Id", value),)),
+    "response-set-cookie": lambda value: answered(headers=(("Set-Cookie", f"a={value}; Path=/"),)),
+    "response-location": lambda value: answered(headers=(("Location", f"/next?a={value}&b=1"),)),
+    "response-link": lambda value: answered(headers=(("Link", f'<{URL}?a={value}>; rel="next"'),)),
+    "response-reason": lambda value: answered(reason=value),
+    "response-json": lambda value: answered(json.dumps({"note": value}).encode(), JSON),
+    "response-json-cut": lambda value: answered(json.dumps({"note": value, "next": 1}).encode()[:-3], JSON),
+    "response-html": lambda value: answered(
+        f'<p class="a">it is {value}</p>'.encode(), (("Content-Type", "text/html"),)
+    ),
+    "response-html-attribute": lambda value: answered(f'<input value="{value}">'.encode()),
+    "response-gzip": lambda value: answered(
+        gzip.compress(nested(value), mtime=0), (*JSON, ("Content-Encoding", "gzip"))
+    ),
+    "response-gzip-file": lambda value: answered(gzip.compress(nested(value), mtime=0)),
+    "response-deflate": lambda value: answered(zlib.compress(nested(value)), (("Content-Encoding", "deflate"),)),
+    "response-raw-deflate": lambda value: answered(deflated(nested(value)), (("Content-Encoding", "deflate"),)),
+    "response-two-encodings": lambda value: answered(
+        gzip.compress(zlib.compress(nested(value)), mtime=0), (("Content-Encoding", "deflate, gzip"),)
+    ),
+    "response-binary": lambda value: answered(b"\xff\xfe\xfa " + value.encode() + b" \x80\x81"),
+    "response-utf-16": lambda value: answered(json.dumps({"note": value}).encode("utf-16")),
+    "response-base64-json": lambda value: answered(
+        json.dumps({"content": base64.b64encode(nested(value)).decode()}).encode()
+    ),
+}
+CASES = [(place, form) for place in PLACES for form in FORMS]
+
+
+def leaves(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(key)
+            yield from leaves(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from leaves(item)
+    elif isinstance(node, str | bytes):
+        yield node.encode() if isinstance(node, str) else node
+
+
+def traces(secret):
+    """What a secret leaves in a text, form by form, made by encoding it and not by decoding the text."""
+    found = {form(secret) for name, form in FORMS.items() if not name.startswith("base64")}
+    for offset in range(3):
+        # The letters that the secret alone decides, whatever stands around it.
+        text = base64.b64encode(b"\0" * offset + secret.encode()).decode().rstrip("=")
+        inner = text[-(-offset * 8 // 6) : (offset + len(secret.encode())) * 8 // 6]
+        found |= {inner, inner.replace("+", "-").replace("/", "_"), base64.b64encode(inner.encode()).decode()[:-4]}
+    return {trace.encode() for trace in found} | {secret.encode("utf-16-le"), secret.encode("utf-16-be")}
+
+
+def assert_absent(secret, text):
+    data = [text.encode(), *leaves(yaml.safe_load(text))]
+    data += [gzip.decompress(leaf) for leaf in data if leaf.startswith(b"\x1f\x8b")]
+    for trace in traces(secret):
+        for leaf in data:
+            assert trace not in leaf
+
+
+@pytest.mark.parametrize("secret", [SIMPLE, HARD], ids=["simple", "hard"])
+@pytest.mark.parametrize(("place", "form"), CASES)
+def test_a_known_secret_is_gone_and_found_where_it_is_not(place, form, secret):
+    interaction = PLACES[place](FORMS[form](secret))
+    redaction = Redaction([secret], keep_headers=["X-Note"])
+    redacted = redaction.redact(interaction)
+    text = dump([redacted])
+    assert_absent(secret, text)
+    assert scan(text, [secret]) == []
+    assert redaction.redact(redacted) == redacted
+    left = scan(dump([interaction]), [secret])
+    assert left
+    assert all(secret not in str(leak) and isinstance(leak, Leak) for leak in left)
+
+
+# Shapes
+
+DIGITS = "0123456789abcdef" * 4
+JWT = ".".join(
+    encoded(part, alphabet=base64.urlsafe_b64encode).rstrip("=")
+    for part in ('{"alg":"HS256"}', '{"sub":"someone"}', "signature-of-it-all")
+)
+SHAPES = {
+    "DigitalOcean token": f"dop_v1_{DIGITS}",
+    "DigitalOcean token, OAuth": f"doo_v1_{DIGITS}",
+    "DigitalOcean token, refresh": f"dor_v1_{DIGITS}",
+    "API key": f"sk-do-{DIGITS[:40]}",
+    "API key, GitHub": f"ghp_{DIGITS[:36]}",
+    "API key, Slack": "xoxb-" + "123456789012-abcdefghijkl",
+    "API key, Google": "AIza" + DIGITS[:35],
+    "bearer token": "Bearer abc123def456",
+    "Basic credentials": "Basic " + encoded("someone:opensesame"),
+    "JWT": JWT,
+    "AWS key": "AKIAIOSFODNN7EXAMPLE",
+    "AWS key, temporary": "ASIAIOSFODNN7EXAMPLE",
+    "private key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----",
+    "password in URL": "https://someone:opensesame@example.com/x",
+    "signed URL": "https://example.com/x?X-Amz-Expires=9&X-Amz-Signature=feedbeef",
+    "signed URL, Google": "https://example.com/x?X-Goog-Signature=feedbeef",
+    "signed URL, Azure": "https://example.com/x?se=2026&sp=r&sig=feed%2Bbeef%3D",
+    "secret parameter": "https://example.com/x?access_token=opensesame",
+}
+SHAPE_PLACES = (
+    *("request-kept-header", "request-json-nested", "request-json-in-json", "request-plain", "request-multipart"),
+    *("request-gzip", "response-link", "response-json", "response-json-cut", "response-html", "response-gzip-file"),
+    *("response-deflate", "response-utf-16", "response-binary", "response-base64-json"),
+)
+
+
+@pytest.mark.parametrize("place", SHAPE_PLACES)
+@pytest.mark.parametrize("kind", SHAPES)
+def test_a_secret_that_nobody_named_is_known_by_its_shape(place, kind):
+    interaction = PLACES[place](SHAPES[kind])
+    redaction = Redaction(keep_headers=["X-Note"])
+    redacted = redaction.redact(interaction)
+    assert scan(dump([redacted])) == []
+    assert redaction.redact(redacted) == redacted
+    found = scan(dump([interaction]))
+    assert any(leak.kind.startswith(kind.split(",")[0]) for leak in found), found
+    assert not any(SHAPES[kind] in leak.kind for leak in found)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SHAPES if "URL" not in kind and "parameter" not in kind])
+@pytest.mark.parametrize("form", ["plain", "percent", "base64", "base64-offset-1", "json", "html-decimal"])
+def test_a_shape_is_known_in_disguise(kind, form):
+    interaction = answered(json.dumps({"note": FORMS[form](SHAPES[kind])}).encode())
+    assert scan(dump([interaction])) != []
+    text = dump([Redaction().redact(interaction)])
+    assert scan(text) == []
+    assert_absent(SHAPES[kind].split()[-1], text)
+
+
+FIELDS = (
+    *("token", "access_token", "refreshToken", "PASSWORD", "secret", "client-secret", "api_key", "apikey", "X-Api-Key"),
+    *("authorization", "credentials", "private_key", "signature", "session", "set-cookie", "db_password", "csrf_token"),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the password: opensesame was wrong",
+        "token = 'opensesame'",
+        "<pre>{&quot;password&quot;: &quot;opensesame&quot;}</pre>",
+        'sent {\\"api_key\\": \\"opensesame\\"} to it',
+        "Authorization: Digest a=b, response=opensesame",
+        "var options = {token: 'opensesame'}",
+        "https:\\/\\/user:opensesame@example.com\\/x",
+        "https%3A%2F%2Fuser%3Aopensesame%40example.com%2Fx",
+    ],
+)
+def test_a_value_in_prose_is_secret_by_its_label(text):
+    redacted = Redaction().redact_text(text)
+    assert "opensesame" not in redacted
+    assert Redaction().redact_text(redacted) == redacted
+    assert scan(dump([asked(body=redacted.encode())])) == []
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{{"a":[{{"{name}":"opensesame"}}]}}',
+        '{{"{name}":{{"a":["opensesame"]}}}}',
+        '{{"{name}" : "opensesame", "{name}" : ""}}',
+        '{{"{name}":"opensesame","cut',
+        "a=b&{name}=opensesame&c=d",
+        "{name}=open%73esame",
+        '<input type="hidden" name="{name}" value="opensesame">',
+        '<input value="opensesame" id={name}>',
+        "<a><{name}>opensesame</{name}></a>",
+        '--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\nopensesame\r\n--x--',
+    ],
+)
+def test_a_value_is_secret_by_the_name_of_its_field(name, body):
+    content_type = "multipart/form-data; boundary=x" if body.startswith("--") else "text/plain"
+    interaction = asked(headers=(("Content-Type", content_type),), body=body.format(name=name).encode())
+    redacted = Redaction().redact(interaction)
+    assert b"opensesame" not in redacted.request.body
+    assert b"open%73esame" not in redacted.request.body
+    assert b"REDACTED" in redacted.request.body
+    assert Redaction().redact(redacted) == redacted
+
+
+def test_the_gate_knows_fields_and_headers_by_name():
+    text = dump([asked(headers=(("Authorization", "opensesame"),), body=b'{"a": [{"password": "opensesame"}]}')])
+    lines = text.splitlines()
+    leaks = scan(text)
+    assert {leak.kind for leak in leaks} == {"secret field"}
+    assert all("opensesame" in lines[leak.line - 1] for leak in leaks)
+    assert len(leaks) == 2
+
+
+def test_the_gate_tells_line_kind_and_encoding():
+    text = dump([answered(json.dumps({"a": encoded(SIMPLE)}).encode())])
+    line = next(at for at, written in enumerate(text.splitlines(), 1) if "string:" in written)
+    assert Leak(line, "known secret (base64)") in scan(text, [SIMPLE])
+
+
+def test_the_gate_reads_what_is_no_yaml_and_no_leaf():
+    assert scan(f"a: [\n {encoded(SIMPLE)}", [SIMPLE]) == [Leak(1, "known secret (base64)")]
+    assert Leak(2, "known secret") in scan(f"a: 1\n# {SIMPLE}\n", [SIMPLE])
+    assert scan("a: !!binary '!'\nb: &x [*x]\n", [SIMPLE]) == []
+    assert scan("", [SIMPLE]) == []
+    assert scan("[" * 100_000, [SIMPLE]) == []
+
+
+@pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
+def test_the_shipped_recordings_pass_and_are_not_changed(path):
+    assert scan(path.read_text(), [SIMPLE]) == []
+    interactions = load(path).interactions
+    assert tuple(map(Redaction([SIMPLE]).redact, interactions)) == interactions
+
+
+# What stays
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{ "job": {"tokens": 12, "total_tokens" : "9007199254740993", "x":1.10, "y": 1E400, "a":"\\u00e9\\/" } }\n',
+        b'{"next_page_token": "abc", "is_password_protected": true, "token": null, "secret": ""}',
+        b'\xef\xbb\xbf{"phase":"BATCH_JOB_PHASE_RUNNING"}',
+        b'{"created_at":"2025-10-31T01:08:33Z","uuid":"5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"}',
+        b'{"message":"a bearer token is required, basic authentication is not enough"}',
+        b'{"url":"https://api.digitalocean.com/v2/gen-ai/indexing_jobs?page=2&per_page=20"}',
+        b"[" * 50_000 + b"]" * 50_000,
+        b"\xff\xfe\xfd\x00\x80",
+        b"a=b&c=%2Fd+e",
+        b"<html><body>Bad gateway</body></html>",
+        gzip.compress(b'{"tokens": 1}', mtime=0),
+        b"",
+    ],
+)
+def test_a_body_without_secrets_keeps_its_bytes(body):
+    redacted = Redaction([SIMPLE]).redact(answered(body, JSON))
+    assert redacted == answered(body, JSON)
+    assert scan(dump([redacted]), [SIMPLE]) == []
+
+
+def test_around_a_secret_every_byte_stays():
+    body = b'{ "tokens" : 1.10,\n "password":"x", "total_tokens":"5", "list" :[ ] }'
+    wanted = b'{ "tokens" : 1.10,\n "password":"REDACTED", "total_tokens":"5", "list" :[ ] }'
+    assert Redaction().redact(answered(body)).response.body == wanted
+
+
+def test_headers_are_kept_by_name():
+    headers = (
+        ("Content-Type", "application/json"),
+        ("RateLimit-Limit", "5000"),
+        ("Retry-After", "3"),
+        ("X-Request-Id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        ("WWW-Authenticate", f'Bearer realm="{SIMPLE}"'),
+        ("Date", "today"),
+        ("Content-Length", "2"),
+        ("Set-Cookie", "a=b"),
+        ("X-Api-Key", SIMPLE),
+        ("X-Note", "mine"),
+    )
+    kept = Redaction(keep_headers=["x-note", "X-API-Key"]).redact(answered(b"", headers)).response.headers
+    assert kept == (*headers[:4], ("WWW-Authenticate", "Bearer"), ("X-Api-Key", "REDACTED"), ("X-Note", "mine"))
+    assert Redaction().redact(answered(b"", (("WWW-Authenticate", ""),))).response.headers == (
+        ("WWW-Authenticate", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    "values", [(SIMPLE[:9], SIMPLE[9:]), (f"x {SIMPLE[:9]}\r\n {SIMPLE[9:]}",), (f"x {SIMPLE}\r\n y",)]
+)
+def test_a_secret_in_pieces_of_a_header_is_gone(values):
+    headers = tuple(("Link", value) for value in values)
+    kept = Redaction([SIMPLE]).redact(answered(b"", headers)).response.headers
+    assert SIMPLE[:9] not in str(kept)
+    assert not re.search(r"[\r\n]", "".join(value for _, value in kept))
+
+
+SIGNED = (
+    "https://reports.example.com/jobs/1.csv?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE"
+    "%2F20251031%2Fnyc3%2Fs3%2Faws4_request&X-Amz-Date=20251031T010833Z&X-Amz-Expires=900&X-Amz-Signature=feedbeef"
+)
+
+
+def test_a_signed_url_is_redacted_alike_wherever_it_stands():
+    redaction = Redaction()
+    wanted = (
+        "https://reports.example.com/jobs/1.csv?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=REDACTED"
+        "&X-Amz-Date=20251031T010833Z&X-Amz-Expires=900&X-Amz-Signature=REDACTED"
+    )
+    body = json.dumps({"signed_url": SIGNED}).encode()
+    assert json.loads(redaction.redact(answered(body)).response.body) == {"signed_url": wanted}
+    escaped = body.replace(b"/", b"\\/").replace(b"&", b"\\u0026")
+    assert json.loads(redaction.redact(answered(escaped)).response.body) == {"signed_url": wanted}
+    assert redaction.redact(asked(url=SIGNED)).request.url == wanted
+    assert redaction.redact(answered(headers=(("Location", SIGNED),))).response.headers == (("Location", wanted),)
+    assert Redaction(["opensesame"]).redact_text(f"see <{SIGNED}>") == f"see <{wanted}>"
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://user:pass@example.com/a?b=c", "https://example.com/a?b=c"),
+        (
+            "https://x.blob.example/a?se=2026&sp=r&sv=2&sig=a%2Bb%3D",
+            "https://x.blob.example/a?se=2026&sp=r&sv=2&sig=REDACTED",
+        ),
+        ("/next?page=2&key=abc", "/next?page=2&key=REDACTED"),
+        ("/next#access_token=abc&state=1", "/next#access_token=REDACTED&state=1"),
+        ("/a?next=https%3A%2F%2Fu%3Ap%40h%2F", "/a?next=https%3A%2F%2Fh%2F"),
+        ("/a?page_token=abc&token=", "/a?page_token=abc&token="),
+        ("https://h/@user/a@b?c", "https://h/@user/a@b?c"),
+    ],
+)
+def test_urls_keep_their_shape(url, wanted):
+    assert Redaction().redact_text(url) == wanted
+    assert scan(f"- '{wanted}'") == []
+
+
+def test_a_path_keeps_the_parts_that_hide_nothing():
+    redaction = Redaction([SIMPLE])
+    assert redaction.redact_text(f"https://h.example/v2/{encoded(SIMPLE)}/list").startswith(
+        "https://h.example/v2/REDACTED"
+    )
+    assert redaction.redact_text(f"https://h.example/v2/{SIMPLE}/list?a=1") == "https://h.example/v2/REDACTED/list?a=1"
+
+
+# Compressed
+
+
+def test_a_compressed_body_is_stored_plain_without_the_header_that_says_so():
+    headers = (*JSON, ("Content-Encoding", "gzip"))
+    redacted = Redaction().redact(answered(gzip.compress(b'{"a": 1}'), headers))
+    assert redacted.response == Response(200, JSON, b'{"a": 1}')
+    # As a recorder leaves it that has decompressed already.
+    assert Redaction().redact(answered(b'{"a": 1}', headers)).response == Response(200, JSON, b'{"a": 1}')
+
+
+BOMB = gzip.compress(b"\0" * (17 * 1024 * 1024), mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(BOMB, "gzip"), (BOMB, ""), (b"\xff\xfe\x80", "br"), (b"\xff\xfe\x80", "nonsense"), (b"\xff\xfe\x80", "deflate")],
+)
+def test_what_can_not_be_decompressed_is_replaced(body, encoding):
+    redacted = Redaction().redact(answered(body, (("Content-Encoding", encoding),)))
+    assert redacted.response.body == b"REDACTED"
+
+
+def test_every_member_of_a_compressed_body_is_read():
+    body = gzip.compress(b"a ", mtime=0) + gzip.compress(SIMPLE.encode(), mtime=0) + b"\0\0"
+    headers = (("Content-Encoding", "gzip"),)
+    assert Redaction([SIMPLE]).redact(answered(body, headers)).response.body == b"a REDACTED"
+    cut = gzip.compress(f"{SIMPLE} and more".encode() * 9, mtime=0)[:-6]
+    assert SIMPLE.encode() not in Redaction([SIMPLE]).redact(answered(cut, headers)).response.body
+
+
+@pytest.mark.parametrize(("growth", "wanted"), [(1, b"a REDACTED"), (2**24, b"REDACTED")])
+def test_brotli_where_it_is_installed(monkeypatch, growth, wanted):
+    decompressor = types.SimpleNamespace(process=lambda part: part[::-1] * growth)
+    monkeypatch.setitem(sys.modules, "brotli", types.SimpleNamespace(Decompressor=lambda: decompressor))
+    headers = (("Content-Encoding", "br"),)
+    body = f"a {SIMPLE}".encode()[::-1] if growth == 1 else b"\xff\xfe"
+    assert Redaction([SIMPLE]).redact(answered(body, headers)).response.body == wanted
+
+
+# UUIDs
+
+
+def test_anonymous_uuids_are_numbered_as_they_come():
+    first, second = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02", "0F8FAD5B-D9CB-469F-A165-70867728950E"
+    numbers = [f"00000000-0000-4000-8000-{number:012x}" for number in (1, 2)]
+    redaction = Redaction(anonymize=True)
+    body = json.dumps({"uuid": first.upper(), "other": [second]}).encode()
+    redacted = redaction.redact(Interaction(Request("GET", f"{URL}?a={first}"), Response(200, JSON, body)))
+    assert redacted.request.url == f"{URL.replace(first, numbers[0])}?a={numbers[0]}"
+    assert json.loads(redacted.response.body) == {"uuid": numbers[0], "other": [numbers[1]]}
+    assert redaction.redact(redacted) == redacted
+    assert Redaction(anonymize=True).redact(redacted) == redacted
+    assert first in str(Redaction().redact(asked(body=first.encode())).request.body)
+
+
+def test_numbers_that_a_recording_holds_already_are_not_given_again():
+    redaction = Redaction(anonymize=True)
+    held = "00000000-0000-4000-8000-000000000007"
+    assert redaction.redact_text(held) == held
+    assert redaction.redact_text("5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02") == "00000000-0000-4000-8000-000000000008"
+
+
+# Any input
+
+
+@given(st.text(), st.lists(st.text(min_size=4), max_size=3))
+def test_any_text_can_be_redacted_and_scanned(text, secrets):
+    redacted = Redaction(secrets).redact_text(text)
+    scan(redacted, secrets)
+    scan(text, secrets)
+
+
+TRICKY = st.text(st.sampled_from('{}[]:,"\\/%&;#=?@ <>\n\tabu04xREDACTEDtokenBasic=:'), max_size=60)
+
+
+@given(TRICKY, TRICKY)
+def test_a_second_redaction_changes_nothing(text, secret):
+    redaction = Redaction([secret, SIMPLE], anonymize=True)
+    once = redaction.redact_text(f"{text}{SIMPLE}{text}")
+    assert redaction.redact_text(once) == once
+    assert SIMPLE not in once
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.just(SIMPLE) | st.just(f"Bearer {SIMPLE}"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("a", "token", "tokens", "é")), inner),
+    max_leaves=8,
+)
+
+
+@given(VALUES, st.booleans(), st.sampled_from((None, 1)))
+def test_json_stays_json_of_the_same_structure(value, ascii_only, indent):
+    body = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    redaction = Redaction([SIMPLE])
+    redacted = redaction.redact(answered(body.encode("utf-8", "surrogatepass"), JSON))
+    assert SIMPLE not in json.dumps(json.loads(redacted.response.body))
+    assert scan(dump([redacted]), [SIMPLE]) == []
+    assert redaction.redact(redacted) == redacted
+
+
+@given(st.binary(), st.sampled_from(("", "gzip", "deflate", "br", "gzip, gzip", "identity")))
+def test_any_body_can_be_redacted(body, encoding):
+    redaction = Redaction([SIMPLE])
+    redacted = redaction.redact(answered(body, (("Content-Encoding", encoding),)))
+    assert redaction.redact(redacted).response.body == redacted.response.body
+    scan(dump([redacted]), [SIMPLE])
+
+
+HOSTILE = (
+    "a" * 200_000,
+    "=" * 100_000,
+    "://" * 50_000,
+    "eyJ" * 50_000,
+    "%25" * 20_000,
+    "\\" * 50_000,
+    "&amp;" * 20_000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6])
+def test_hostile_text_is_read_to_its_end(text):
+    redaction = Redaction([SIMPLE, HARD])
+    assert SIMPLE not in redaction.redact_text(text + SIMPLE + text)
+    assert scan(json.dumps(text), [SIMPLE, HARD]) == []
+
+
+# Known values
+
+
+def test_secrets_of_the_environment():
+    environment = {
+        "DIGITALOCEAN_ACCESS_TOKEN": f"dop_v1_{DIGITS}",
+        "PGPASSWORD": "opensesame",
+        "AWS_SECRET_ACCESS_KEY": "/abc+def/ghi=jkl",
+        "MY_APIKEY": "  opensesame-2\n",
+        "APP_CREDENTIALS": "opensesame-3",
+        "SSH_AUTH_SOCK": "/tmp/ssh-1/agent.2",
+        "SSH_KEY_PATH": "~/keys/mine",
+        "GOOGLE_APPLICATION_CREDENTIALS": "/srv/google.json",
+        "WINDOWS_KEY": "C:\\keys\\mine",
+        "USE_TOKEN": "disabled",
+        "TOKEN_LIFETIME_KEY": "123456789",
+        "SHORT_TOKEN": "abc",
+        "GIT_AUTHOR_NAME": "Somebody There",
+        "KEYBOARD_LAYOUT": "something",
+        "HOME": "/home/somebody",
+    }
+    assert environment_secrets(environment) == [
+        f"dop_v1_{DIGITS}",
+        "/abc+def/ghi=jkl",
+        "opensesame-2",
+        "opensesame-3",
+        "opensesame",
+    ]
+
+
+def test_what_is_too_short_or_the_placeholder_itself_is_no_secret():
+    redaction = Redaction(["abc", "REDACTED", "DACT", ""])
+    assert redaction.redact_text("abc REDACTED") == "abc REDACTED"
+    assert scan("a: abc REDACTED", ["abc", "REDACTED", ""]) == []

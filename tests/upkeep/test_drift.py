@@ -1,0 +1,437 @@
+"""The contract's shapes, and where recorded answers differ from them or from an OpenAPI document."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import zlib
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import COMPLETED, JOB_URL, JOB_UUID, job_answer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_indexjob import IndexedDataSource, IndexingJob, IndexJobError
+from pytest_indexjob.api.schema import CONTRACT, FORMATS, json_schema, nearest_value, operation_of
+from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.recording.cassette import Recording, load
+from pytest_indexjob.recording.library import shipped_folder
+from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift, load_openapi
+
+EXCERPT = Path(__file__).parents[1] / "data" / "openapi-excerpt.yaml"
+JOBS_URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
+KNOWLEDGE_BASE_URL = "https://api.digitalocean.com/v2/gen-ai/knowledge_bases/a/indexing_jobs"
+CALLS = {
+    "get": ("GET", JOB_URL),
+    "list": ("GET", f"{JOBS_URL}?page=1"),
+    "create": ("POST", JOBS_URL),
+    "cancel": ("PUT", f"{JOB_URL}/cancel"),
+    "data_sources": ("GET", f"{JOB_URL}/data_sources"),
+    "details_signed_url": ("GET", f"{JOB_URL}/details_signed_url"),
+    "list_for_knowledge_base": ("GET", KNOWLEDGE_BASE_URL),
+}
+GET_CALL = "GET /v2/gen-ai/indexing_jobs/{uuid}"
+
+
+def recording(*answers, method="GET", url=JOB_URL, path=Path("it.yaml")):
+    return Recording(path, tuple(Interaction(Request(method, url), answer) for answer in answers), {})
+
+
+def answer(body, status=200, *headers):
+    return Response(status, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def found(*answers, schema=None, **where):
+    return [(it.severity, it.kind, it.path, it.detail) for it in drift([recording(*answers, **where)], schema=schema)]
+
+
+def shipped():
+    return [load(path) for path in sorted(shipped_folder().glob("*.yaml"))]
+
+
+BREAKS_ON_PURPOSE = {
+    ("missing-job", "missing-field", "$.job"),
+    ("future-status", "unknown-value", "$.job.status"),
+    ("future-status", "unknown-value", "$.job.phase"),
+    ("future-status", "unknown-value", "$.job.data_source_jobs[].status"),
+}
+
+
+def json_values():
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
+    return st.recursive(plain, lambda it: st.lists(it) | st.dictionaries(names(), it), max_leaves=12)
+
+
+def names():
+    fields = [name for model in (IndexingJob, IndexedDataSource) for name, *_ in model._fields()]
+    return st.sampled_from(["job", "jobs", "links", "meta", "pages", "next", "signed_url", *fields]) | st.text()
+
+
+# The contract's shapes
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_is_known_by_its_method_and_path(name):
+    method, url = CALLS[name]
+    path = url.removeprefix("https://api.digitalocean.com")
+    assert operation_of(method, path).name == operation_of(method.lower(), path).name == name
+    assert operation_of("DELETE", path) is None
+    assert operation_of(method, f"{path.partition('?')[0]}/more/and/more") is None
+    assert sorted(it.name for it in CONTRACT) == sorted(CALLS)
+
+
+def test_the_schemas_take_what_the_service_sends_and_nothing_of_another_type():
+    for it in CONTRACT:
+        jsonschema.Draft202012Validator.check_schema(json_schema(it))
+        jsonschema.Draft202012Validator.check_schema(json_schema(it, status=404))
+    assert "properties" not in json_schema(CONTRACT[0], status=304)
+    for item in [item for it in shipped() for item in it.interactions if it.path.stem not in PURPOSES]:
+        operation = operation_of(item.request.method, item.request.url.removeprefix("https://api.digitalocean.com"))
+        jsonschema.validate(json.loads(item.response.body), json_schema(operation, status=item.response.status))
+    schema = jsonschema.Draft202012Validator(json_schema(CONTRACT[0]))
+    assert schema.is_valid({"job": {"uuid": "a", "new": {}}, "more": 1})
+    wrong = [
+        {},
+        {"job": {}},
+        {"job": {"uuid": 1}},
+        {"job": {"uuid": "a", "total_tokens": 1}},
+        {"job": {"uuid": "a", "tokens": "1"}},
+        {"job": {"uuid": "a", "tokens": -1}},
+        {"job": {"uuid": "a", "status": "COMPLETED"}},
+        {"job": {"uuid": "a", "is_report_available": "true"}},
+        {"job": {"uuid": "a", "data_source_uuids": "a"}},
+        {"job": {"uuid": "a", "data_source_jobs": [{"total_bytes": 1}]}},
+    ]
+    assert [it for it in wrong if schema.is_valid(it)] == []
+
+
+PURPOSES = {name for name, *_ in BREAKS_ON_PURPOSE}
+
+
+def test_every_field_of_the_models_has_a_shape_and_a_schema_is_one_s_own():
+    job = json_schema(CONTRACT[0])["properties"]["job"]["properties"]
+    assert list(job) == [name for name, *_ in IndexingJob._fields()]
+    assert job["total_tokens"]["format"] == "uint64"
+    assert job["started_at"] == {"type": "string", "format": "date-time"}
+    source = job["data_source_jobs"]["items"]["properties"]
+    assert list(source) == [name for name, *_ in IndexedDataSource._fields()]
+    source.clear()
+    job["uuid"].clear()
+    assert json_schema(CONTRACT[0])["properties"]["job"]["properties"]["knowledge_base_uuid"]["type"] == "string"
+    assert json_schema(CONTRACT[4])["properties"]["indexed_data_sources"]["items"]["properties"]
+
+
+def test_formats_and_nearest_values():
+    assert FORMATS["uint64"](str(2**64 - 1))
+    assert not FORMATS["uint64"](str(2**64))
+    assert FORMATS["date-time"]("2025-10-31T01:14:12.5+01:00")
+    assert not FORMATS["date-time"]("2025-10-31")
+    phases = ["BATCH_JOB_PHASE_UNKNOWN"]
+    assert nearest_value("BATCH_JOB_PHASE_COMPLETED", phases) == "BATCH_JOB_PHASE_SUCCEEDED"
+    assert nearest_value("ZZZ", phases) == nearest_value("A", ["OTHER"]) == ""
+
+
+# Drift
+
+
+def test_the_shipped_recordings_differ_only_where_that_is_their_point():
+    differences = drift(shipped())
+    assert {(it.cassette.stem, it.kind, it.path) for it in differences} == BREAKS_ON_PURPOSE
+    assert {it.seen for it in differences} == {1}
+    assert differences[0].severity == "breaking"
+
+
+JOB_DIFFERENCES = {
+    "unknown-field": ({"total_items_failed": "3"}, ("notable", "unknown-field", "total_items_failed")),
+    "unknown-status": ({"status": "INDEX_JOB_STATUS_RUNNING"}, ("notable", "unknown-value", "status")),
+    "unknown-phase": ({"phase": "a b"}, ("notable", "unknown-value", "phase")),
+    "empty-enum": ({"phase": ""}, ("notable", "unknown-value", "phase")),
+    "uint64-a-number": ({"total_tokens": 5}, ("breaking", "changed-type", "total_tokens")),
+    "uint64-negative": ({"total_tokens": "-5"}, ("breaking", "changed-type", "total_tokens")),
+    "uint64-too-large": ({"total_tokens": str(2**64)}, ("breaking", "changed-type", "total_tokens")),
+    "uint64-empty": ({"total_tokens": ""}, ("notable", "changed-type", "total_tokens")),
+    "int64-a-string": ({"tokens": "5"}, ("breaking", "changed-type", "tokens")),
+    "int64-a-boolean": ({"tokens": True}, ("breaking", "changed-type", "tokens")),
+    "int64-a-fraction": ({"tokens": 1.5}, ("breaking", "changed-type", "tokens")),
+    "int64-too-large": ({"tokens": 2**63}, ("breaking", "changed-type", "tokens")),
+    "int64-negative": ({"tokens": -1}, ("breaking", "changed-type", "tokens")),
+    "time": ({"created_at": "yesterday"}, ("breaking", "changed-type", "created_at")),
+    "time-a-number": ({"created_at": 1761876513}, ("breaking", "changed-type", "created_at")),
+    "boolean": ({"is_report_available": "true"}, ("breaking", "changed-type", "is_report_available")),
+    "null": ({"created_at": None}, ("notable", "changed-type", "created_at")),
+    "list": ({"data_source_uuids": {}}, ("breaking", "changed-type", "data_source_uuids")),
+    "item": ({"data_source_uuids": [1]}, ("breaking", "changed-type", "data_source_uuids[]")),
+    "source-field": ({"data_source_jobs": [{"x": 1}]}, ("notable", "unknown-field", "data_source_jobs[].x")),
+    "source": ({"data_source_jobs": ["a"]}, ("breaking", "changed-type", "data_source_jobs[]")),
+    "uuid": ({"uuid": None}, ("breaking", "missing-field", "uuid")),
+    "uuid-a-number": ({"uuid": 7}, ("breaking", "changed-type", "uuid")),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), JOB_DIFFERENCES.values(), ids=JOB_DIFFERENCES)
+def test_each_difference_of_a_job(fields, expected):
+    severity, kind, place = expected
+    [(*difference, _)] = found(job_answer(**fields))
+    assert difference == [severity, kind, f"$.job.{place}"]
+
+
+def test_what_the_service_may_send_is_no_difference():
+    assert found(job_answer(created_at="2025-10-31T01:14:12.123456+02:00", uuid="'no uuid'", total_tokens="0")) == []
+    assert found(answer({"jobs": [], "links": {"pages": {"next": "x"}}, "meta": {"total": 0}}), url=JOBS_URL) == []
+    assert found(answer({"indexed_data_sources": []}), url=f"{JOB_URL}/data_sources") == []
+    assert found(answer({"signed_url": "x"}), url=f"{JOB_URL}/details_signed_url") == []
+    assert found(answer({"id": "a", "message": "b", "request_id": "c"}, 404)) == []
+    assert found(answer(b"", 304)) == []
+    assert found(COMPLETED, url=f"http://localhost:8080/prefix/v2/gen-ai/indexing_jobs/{JOB_UUID}") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "severity"),
+    [
+        ("get", "$.job", "breaking"),
+        ("create", "$.job", "breaking"),
+        ("cancel", "$.job", "breaking"),
+        ("details_signed_url", "$.signed_url", "breaking"),
+        ("list", "$.jobs", "info"),
+        ("list_for_knowledge_base", "$.jobs", "info"),
+        ("data_sources", "$.indexed_data_sources", "info"),
+    ],
+)
+def test_a_missing_wrapper(name, path, severity):
+    method, url = CALLS[name]
+    for body in ({}, {path[2:]: None}):
+        [difference] = found(answer(body), method=method, url=url)
+        assert difference[:3] == (severity, "missing-field", path)
+
+
+def test_a_job_of_a_list_without_its_uuid():
+    [difference] = found(answer({"jobs": [{"uuid": "a"}, {}, {}]}), url=JOBS_URL)[:1]
+    assert difference[:3] == ("breaking", "missing-field", "$.jobs[].uuid")
+
+
+def test_bodies_that_are_not_json():
+    [server, proxy] = found(answer(b"<html>", 200), answer(b"", 502))
+    assert server == ("breaking", "changed-type", "$", "JSON was expected, not 6 bytes of something else")
+    assert proxy == ("notable", "changed-type", "$", "JSON was expected, not an empty body")
+    assert found(answer([])) == [("breaking", "changed-type", "$", "an object was expected, not an array")]
+    assert found(answer(b'{"job": {"uuid": "a", "tokens": NaN}}'))[0][1] == "changed-type"
+    assert found(answer(b"[" * 100_000))[0][1] == "changed-type"
+
+
+def test_compressed_bodies_are_read():
+    body = b'{"job": {"uuid": "a", "new": 1}}'
+    raw = zlib.compressobj(wbits=-15)
+    packed = {
+        "gzip": [gzip.compress(body)],
+        "deflate": [zlib.compress(body), raw.compress(body) + raw.flush()],
+        "Identity": [body],
+    }
+    for encoding, bodies in packed.items():
+        for content in bodies:
+            assert found(answer(content, 200, ("Content-Encoding", encoding)))[0][2] == "$.job.new"
+    for encoding, content in (("br", b"x"), ("gzip", b"x"), ("gzip", gzip.compress(body)[:-9])):
+        [difference] = found(answer(content, 200, ("content-encoding", encoding)))
+        assert difference[0] == "info"
+        assert "not compared" in difference[3]
+
+
+def test_calls_of_something_else_are_told_without_what_could_be_a_secret():
+    for url, shown in {
+        "https://hooks.example.com/services/T0123/abcDEF?token=hunter2": "GET hooks.example.com/services/.../...",
+        "https://user:hunter2@api.digitalocean.com/v2/gen-ai/agents/hunter2": (
+            "GET api.digitalocean.com/v2/gen-ai/agents/..."
+        ),
+        "http://[": "GET (no URL)",
+        "hunter2\n": "GET ?...",
+    }.items():
+        [difference] = drift([recording(COMPLETED, url=url)])
+        assert (difference.severity, difference.kind, difference.call) == ("info", "unknown-call", shown)
+    [difference] = drift([recording(COMPLETED, method="get me\x1b")])
+    assert difference.call.startswith("? ")
+
+
+def test_no_value_and_no_odd_name_is_told():
+    token = "dop_v1_" + "0123456789abcdef" * 4
+    odd = job_answer(**{token: 1, "a\x1b[2J": 1, "x" * 99: 1}, status=token, phase="\x1b", total_tokens=token)
+    text = differences_text(drift([recording(odd)]))
+    assert token not in text
+    assert "\x1b" not in text
+    assert "x" * 50 not in text
+    assert text.count("(a name not shown)") == 1
+
+
+def test_any_number_of_unknown_fields_stays_readable():
+    assert len(found(job_answer(**{f"{'abcdefghij'[n % 10]}{n}": 1 for n in range(5000)}))) == 20
+
+
+def test_equal_differences_are_one_with_a_count_the_gravest_first():
+    new, wrong = job_answer(new=1), job_answer(tokens="1")
+    differences = drift([recording(new, new, wrong), recording(new, path=Path("b.yaml"))])
+    assert [(it.severity, it.path, it.seen, it.cassette.name) for it in differences] == [
+        ("breaking", "$.job.tokens", 1, "it.yaml"),
+        ("notable", "$.job.new", 1, "b.yaml"),
+        ("notable", "$.job.new", 2, "it.yaml"),
+    ]
+
+
+def test_the_reports():
+    differences = drift([recording(job_answer(phase="BATCH_JOB_PHASE_COMPLETED"), path=Path("a\nb.yaml"))])
+    assert differences_text(differences) == (
+        f"notable: unknown-value at $.job.phase of {GET_CALL}: BATCH_JOB_PHASE_COMPLETED is none of the enum's "
+        "values; the nearest is BATCH_JOB_PHASE_SUCCEEDED (1 x in a\\nb.yaml)"
+    )
+    [parsed] = json.loads(differences_json(differences))
+    assert parsed["cassette"] == "a\nb.yaml"
+    assert (parsed["seen"], parsed["call"], parsed["kind"]) == (1, GET_CALL, "unknown-value")
+    assert differences_text([]) == "no difference: the recorded answers are by the contract"
+    assert json.loads(differences_json([])) == []
+
+
+@given(body=json_values() | st.binary(max_size=40), status=st.sampled_from([200, 204, 304, 404, 500]), data=st.data())
+def test_no_body_whatever_raises(body, status, data):
+    method, url = data.draw(st.sampled_from([*CALLS.values(), ("GET", "x")]))
+    wrapper = data.draw(st.sampled_from([None, "job", "jobs", "indexed_data_sources", "signed_url", "links"]))
+    if wrapper and not isinstance(body, bytes):
+        body = {wrapper: body}
+    one = recording(answer(body, status), method=method, url=url)
+    for schema in (None, SCHEMA):
+        differences = drift([one], schema=schema)
+        assert json.loads(differences_json(differences)) is not None
+        assert differences_text(differences).isprintable() or len(differences) > 1
+
+
+# OpenAPI documents
+
+SCHEMA = load_openapi(EXCERPT)
+
+
+def test_a_document_is_cut_down_to_the_calls_and_has_no_references_left():
+    assert "$ref" not in json.dumps(SCHEMA)
+    assert sorted(SCHEMA["paths"]) == [
+        "/v2/gen-ai/indexing_jobs",
+        "/v2/gen-ai/indexing_jobs/{job}",
+        "/v2/gen-ai/indexing_jobs/{job}/data_sources",
+    ]
+    assert list(SCHEMA["paths"]["/v2/gen-ai/indexing_jobs/{job}"]["get"]["responses"]) == ["200", "404", "5XX"]
+
+
+def test_recordings_are_compared_with_the_document_given():
+    good = {"uuid": "a", "status": "INDEX_JOB_STATUS_COMPLETED", "finished_at": None, "labels": {"a": "b"}}
+    for progress in (0, 0.5, "NONE"):
+        assert found(answer({"job": good | {"progress": progress}}), schema=SCHEMA) == []
+    bad = {
+        "status": "INDEX_JOB_STATUS_PARTIAL",
+        "phase": "x",
+        "tokens": 2**63,
+        "total_tokens": None,
+        "progress": 2,
+        "labels": {"a": 1},
+    }
+    assert {it[:3] for it in found(answer({"job": bad}), schema=SCHEMA)} == {
+        ("breaking", "missing-field", "$.job.uuid"),
+        ("notable", "unknown-value", "$.job.status"),
+        ("notable", "unknown-field", "$.job.phase"),
+        ("breaking", "changed-type", "$.job.tokens"),
+        ("notable", "changed-type", "$.job.total_tokens"),
+        ("breaking", "changed-type", "$.job.progress"),
+        ("breaking", "changed-type", "$.job.labels.a"),
+    }
+    assert found(answer({"id": 1}, 404), schema=SCHEMA)[0][:3] == ("breaking", "changed-type", "$.id")
+    assert found(answer({"id": 1}, 503), schema=SCHEMA)[0][:3] == ("breaking", "changed-type", "$.id")
+    assert found(answer({"id": 1}, 429), schema=SCHEMA)[0][1:] == (
+        "unknown-value",
+        "$",
+        "the contract has no answer with HTTP status 429",
+    )
+    assert found(answer([1]), url=JOBS_URL, schema=SCHEMA) == []
+    assert found(answer({"id": 1}, 418), url=JOBS_URL, schema=SCHEMA)[0][2] == "$.id"
+
+
+def test_a_call_that_the_document_lacks():
+    [lacking] = drift([recording(COMPLETED, method="POST", url=JOBS_URL)], schema=SCHEMA)
+    assert (lacking.severity, lacking.kind, lacking.call) == (
+        "notable",
+        "unknown-call",
+        "POST /v2/gen-ai/indexing_jobs",
+    )
+
+
+def test_json_documents_are_read_too(tmp_path):
+    path = tmp_path / "it.json"
+    path.write_text(json.dumps(SCHEMA, indent=1))
+    assert load_openapi(path) == SCHEMA
+
+
+def document(schema, **more):
+    answers = {"200": {"content": {"application/json": {"schema": schema}}}}
+    return {"paths": {"/v2/gen-ai/indexing_jobs/{uuid}": {"get": {"responses": answers}}}, **more}
+
+
+LOOP = {"a": {"items": {"$ref": "#/components/b"}}, "b": {"$ref": "#/components/a"}, "c": {"$ref": "#/components/c"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (document({"$ref": "#/components/a"}, components=LOOP), r"leads in a circle: '#/components/a'"),
+        (document({"$ref": "#/components/c"}, components=LOOP), r"leads in a circle: '#/components/c'"),
+        (document({"$ref": "#"}), r"a part of it holds itself"),
+        (document({"$ref": "other.yaml#/a"}), r"leads out of it: 'other.yaml#/a'. Bundle it"),
+        (document({"$ref": "https://example.com/a"}), r"leads out of it"),
+        (document({"$ref": "#/components/z"}), r"leads nowhere: '#/components/z'"),
+        (document({"$ref": "#/list/1"}, list=[0]), r"leads nowhere"),
+        ({"paths": {"/v2/gen-ai/indexing_jobs": {"$ref": "#/x"}}, "x": {"$ref": "#/x"}}, r"leads in a circle: '#/x'"),
+        ({"paths": {"/other": {"get": {"responses": {}}}}}, r"has no call of the indexing-job API"),
+        ({"paths": {"/v2/gen-ai/indexing_jobs": 3}}, r"has no call of the indexing-job API"),
+        ({"paths": []}, r"this is no OpenAPI document"),
+        ([], r"this is no OpenAPI document"),
+    ],
+)
+def test_a_document_that_can_t_serve(tmp_path, content, problem):
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(IndexJobError, match=problem) as raised:
+        load_openapi(path)
+    assert str(raised.value).startswith(str(path))
+    with pytest.raises(IndexJobError, match=problem):
+        drift([], schema=content)
+
+
+def test_a_file_that_is_no_document(tmp_path):
+    path = tmp_path / "openapi.yaml"
+    with pytest.raises(IndexJobError, match="can't be read: No such file"):
+        load_openapi(path)
+    for content in (b"\xff", b"a: [", b"!!python/object/apply:os.abort []", b"[" * 100_000, b"{[]: 1}: 2"):
+        path.write_bytes(content)
+        with pytest.raises(IndexJobError, match=r"can't be read|neither YAML nor JSON"):
+            load_openapi(path)
+    path.write_text("paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema: *a}}}}}}}")
+    with pytest.raises(IndexJobError, match="a part of it holds itself"):
+        load_openapi(path)
+
+
+def test_a_reference_into_a_list_and_a_deep_document():
+    first = document({"$ref": "#/list/0"}, list=[{"type": "array"}])
+    assert found(COMPLETED, schema=first)[0][3] == "an array was expected, not an object"
+    deep = {}
+    for _ in range(200):
+        deep = {"items": deep}
+    with pytest.raises(IndexJobError, match="nests deeper"):
+        drift([], schema=document(deep))
+
+
+@given(
+    schema=json_values()
+    | st.dictionaries(
+        st.sampled_from(["type", "enum", "format", "properties", "items", "allOf", "oneOf", "minimum", "$ref"]),
+        json_values(),
+    )
+)
+def test_no_schema_raises_but_an_error_of_ours(schema):
+    one = recording(COMPLETED, answer({"job": 1}), answer([1.5, "a", True, {"b": None}]))
+    for content in (document(schema), {"paths": schema}, {"paths": {"/v2/gen-ai/indexing_jobs": schema}}):
+        with contextlib.suppress(IndexJobError):
+            drift([one], schema=content)

@@ -110,7 +110,7 @@ def _serve(options: argparse.Namespace) -> int:
         log=note,
     )
     if not options.documented_example:
-        source.simulator.report_url = f"{server.url}/reports"
+        source.serve_at(server.url)
     _say(f"serving at {server.url} (control: {server.url}{PREFIX}); stop with Ctrl-C")
     for name, value in server.env.items():
         _say(f"export {name}={value if name != 'DIGITALOCEAN_ACCESS_TOKEN' or not options.token else '...'}")

@@ -169,7 +169,7 @@ class Interception:
         return host == _API_HOST or _netloc(host, port, scheme) in self.hosts
 
     def answer(self, request: Request, timeout: float | None = None) -> Response:
-        """The source's answer. Raises ``TransportFault`` for none; keeps what it could not answer as a miss."""
+        """The source's answer, its delay spent. Raises ``TransportFault`` for none; keeps a miss as one."""
         asked = len(self.journal) - self._begun[0]
         if asked >= self._max_polls:
             self._stop_runaway(f"{asked} requests in one test", "indexjob_max_polls")
@@ -185,7 +185,7 @@ class Interception:
         if self.recorder is not None:
             self.hosts |= self.recorder.hosts
         self.journal.add(Exchange(request, response, None, at))
-        return response
+        return response._replace(delay=0.0) if response.delay else response
 
     def forward(self, request: Request, timeout: float) -> Response:
         """What the real service answers, as it came over the wire. Raises ``TransportFault`` for no answer."""

@@ -200,7 +200,7 @@ def serve(request: pytest.FixtureRequest, interception: Interception) -> Loopbac
     if marked:
         source.bases += (server.url,)
     else:
-        source.report_url = f"{server.url}/reports"
+        source.serve_at(server.url)
     return server
 
 

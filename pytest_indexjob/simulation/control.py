@@ -31,6 +31,7 @@ class Controlled:
         self.clock = clock
         self._make = make
         self.simulator = make(clock)
+        self._served_at = ""
         self._orders: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", ""): self._index,
             ("POST", "/jobs"): self._start,
@@ -41,6 +42,11 @@ class Controlled:
             ("GET", "/journal"): self._journal,
             ("POST", "/reset"): self._reset,
         }
+
+    def serve_at(self, url: str) -> None:
+        """Let every URL in an answer lead to the server at ``url``, after a reset too."""
+        self._served_at = url
+        self.simulator.serve_at(url)
 
     def handle(self, request: Request) -> Response:
         """The simulator's answer, or what came of an order."""
@@ -101,6 +107,8 @@ class Controlled:
 
     def _reset(self, _body: dict[str, Any]) -> dict[str, Any]:
         self.simulator = self._make(self.clock)
+        if self._served_at:
+            self.simulator.serve_at(self._served_at)
         return {}
 
 

@@ -162,7 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._log(request, response)
         self._send(response)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = reply
+    def __getattr__(self, name: str) -> Any:
+        # The standard library looks for a method `do_X` and answers an unknown X with a page of HTML.
+        if name.startswith("do_"):
+            return self.reply
+        raise AttributeError(name)
 
     def _log(self, request: Request, response: Response | None) -> None:
         if self.server.owner.log:
@@ -173,8 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         framing = ("content-length", "transfer-encoding", "connection")
         lines = [f"HTTP/1.1 {response.status} {response.phrase}"]
         lines += [f"{name}: {value}" for name, value in response.headers if name.lower() not in framing]
-        lines.append(f"Content-Length: {len(response.body)}\r\n\r\n")
-        self.wfile.write("\r\n".join(lines).encode("latin-1", "replace"))
+        if response.status not in _BODILESS:  # RFC 9110: a 204 bears no Content-Length
+            lines.append(f"Content-Length: {len(response.body)}")
+        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
         body = response.body if has_body else b""
         self.wfile.write(body if response.cut_after is None else body[: response.cut_after])
         if response.cut_after is not None:

@@ -111,6 +111,7 @@ class Simulator:
         self.conflict_status = conflict_status
         self.conflict_id = conflict_id
         self.cancel_delay = cancel_delay
+        self.served_at = ""
         self.on_start: Callable[[], None] | None = None
         self._epoch = self.clock.time() - self.clock.monotonic()
         self._plan: tuple[str | Scenario, dict[str, Any]] = ("completed", {})
@@ -184,6 +185,11 @@ class Simulator:
     def hosts(self) -> frozenset[str]:
         """The hosts that it answers for."""
         return frozenset(urlsplit(url).netloc for url in (self.base_url, self.report_url))
+
+    def serve_at(self, url: str) -> None:
+        """Let every URL in an answer lead to the server at ``url``, so that no client leaves this machine by a link."""
+        self.served_at = url.rstrip("/")
+        self.report_url = f"{self.served_at}/reports"
 
     # What a client asks.
 
@@ -340,7 +346,8 @@ class Simulator:
             del near["first"], near["previous"]
         if page >= pages:
             del near["next"], near["last"]
-        links = {name: f"{self.base_url}{JOBS_PATH}?page={number}&per_page={per_page}" for name, number in near.items()}
+        base = self.served_at or self.base_url
+        links = {name: f"{base}{JOBS_PATH}?page={number}&per_page={per_page}" for name, number in near.items()}
         return self._jobs_body(shown, links, {"page": page, "pages": pages, "total": total})
 
     def _latest(self, knowledge_base_uuid: str) -> bytes:

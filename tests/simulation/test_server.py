@@ -14,6 +14,8 @@ import threading
 import pytest
 
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
+from pytest_indexjob.exchange import Response
+from pytest_indexjob.simulation.control import Controlled
 
 JOBS = "/v2/gen-ai/indexing_jobs"
 HEADERS = {"Authorization": "Bearer any"}
@@ -195,3 +197,78 @@ def test_the_fixture_serves_simulator_and_recording(pytester):
     result.assert_outcomes(passed=2, failed=2)
     for line in ("*no recorded answer fits the request*", "*does not stop: 80 requests*"):
         result.stdout.fnmatch_lines([line])
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "PATCH", "BREW"])
+def test_a_method_that_the_path_does_not_take_gets_the_apis_own_error(server, method):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request(method, JOBS, headers=HEADERS)
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers.get_content_type()) == (405, "application/json")
+    assert json.loads(answer.read())["id"] == "method_not_allowed"
+    assert ask(connection, "GET", JOBS)[0] == 200
+    connection.close()
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_bears_no_length(status):
+    server = LoopbackServer(lambda request: Response(status)).start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    for _ in range(2):  # the connection stays usable
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("content-length"), answer.read()) == (status, None, b"")
+    connection.close()
+    server.stop()
+
+
+def test_a_delay_is_spent_once(indexjob_server, indexjob_simulator, indexjob_clock):
+    indexjob_server.step_per_poll = 0
+    indexjob_simulator.inject("slow-answer")
+    connection = http.client.HTTPConnection("127.0.0.1", indexjob_server.port)
+    assert ask(connection, "GET", JOBS)[0] == 200
+    connection.close()
+    assert indexjob_clock.elapsed == 20
+
+
+def test_a_delay_is_spent_once_by_a_server_of_ones_own(server):
+    server.simulator.inject("slow-answer")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "GET", JOBS)[0] == 200
+    connection.close()
+    assert server.clock.elapsed == 20
+
+
+def urls_of(connection, simulator_uuid):
+    links = json.loads(ask(connection, "GET", f"{JOBS}?per_page=1")[1])["links"]["pages"]
+    report = json.loads(ask(connection, "GET", f"{JOBS}/{simulator_uuid}/details_signed_url")[1])["signed_url"]
+    return [*links.values(), report]
+
+
+def test_every_url_that_a_served_simulator_sends_leads_back_to_the_server(indexjob_server, indexjob_simulator):
+    first, _ = indexjob_simulator.start(duration=1), indexjob_simulator.start()
+    connection = http.client.HTTPConnection("127.0.0.1", indexjob_server.port)
+    urls = urls_of(connection, first.uuid)
+    assert len(urls) == 3
+    for url in urls:
+        assert url.startswith(f"{indexjob_server.url}/")
+        assert ask(connection, "GET", url.removeprefix(indexjob_server.url))[0] == 200
+    connection.close()
+
+
+def test_after_a_reset_too():
+    clock = VirtualClock()
+    source = Controlled(clock, Simulator)
+    server = LoopbackServer(source.handle, clock=clock, step_per_poll=5).start()
+    source.serve_at(server.url)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    assert ask(connection, "POST", "/_indexjob/reset", "{}")[0] == 200
+    for _ in range(2):
+        status, body = ask(connection, "POST", "/_indexjob/jobs", json.dumps({"duration": 1}))
+        assert status == 200
+    uuid = json.loads(body)["job"]["uuid"]
+    urls = urls_of(connection, uuid)
+    assert len(urls) == 3
+    assert all(url.startswith(f"{server.url}/") for url in urls)
+    connection.close()
+    server.stop()

@@ -8,6 +8,7 @@ import itertools
 import re
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -45,6 +46,23 @@ class Recording(NamedTuple):
     path: Path
     interactions: tuple[Interaction, ...]
     provenance: Mapping[str, Any]
+
+    @property
+    def recorded_at(self) -> datetime | None:
+        """When it was recorded, by its provenance; ``None`` where that does not say, or says no RFC 3339 time.
+
+        A time that YAML reads by itself (without quotes) is in UTC where it has no offset; a string needs the offset.
+        """
+        given = self.provenance.get("recorded_at")
+        try:
+            moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+        except ValueError:
+            return None
+        if not isinstance(moment, datetime):
+            return None
+        if moment.tzinfo is None:
+            return None if isinstance(given, str) else moment.replace(tzinfo=UTC)
+        return moment
 
 
 def load(path: Path) -> Recording:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.client import API_URL
@@ -236,10 +235,7 @@ def _digest(path: Path) -> str:
 
 def age_in_days(recording: Recording, now: datetime | None = None) -> float | None:
     """How old a recording is, by what it says of itself; ``None`` where it does not say."""
-    said: Any = recording.provenance.get("recorded_at")
-    if isinstance(said, str):
-        with suppress(ValueError):
-            said = datetime.fromisoformat(said)
-    if not isinstance(said, datetime):
+    recorded = recording.recorded_at
+    if recorded is None:
         return None
-    return ((now or datetime.now(UTC)) - (said if said.tzinfo else said.replace(tzinfo=UTC))).total_seconds() / 86400
+    return ((now or datetime.now(UTC)) - recorded).total_seconds() / 86400

@@ -5,7 +5,6 @@ Files are hostile input: whatever they hold becomes a finding or nothing, never 
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import json
 import os
@@ -179,7 +178,7 @@ class _Auditor:
         if self._max_age_days is None:
             return
         given = recording.provenance.get("recorded_at")
-        recorded = _moment(given)
+        recorded = recording.recorded_at
         if recorded is None:
             problem = (
                 "its provenance does not say when it was recorded"
@@ -188,7 +187,7 @@ class _Auditor:
             )
             yield Finding(recording.path, None, "age", problem, _AGE_MEND, "warning")
             return
-        days = (self._now - recorded) / _SECONDS_A_DAY
+        days = (self._now - recorded.timestamp()) / _SECONDS_A_DAY
         if days > self._max_age_days:
             problem = f"it was recorded {days:.0f} days ago; the oldest allowed is {self._max_age_days:g}"
             yield Finding(recording.path, None, "age", problem, _MENDS["age"], "error")
@@ -269,20 +268,6 @@ def _times(places: Sequence[int]) -> str:
 
 def _standing(job: IndexingJob) -> str:
     return job.status.name if job.status.is_known else "a status that the contract does not know"
-
-
-def _moment(given: object) -> float | None:
-    """The seconds since the epoch of an RFC 3339 time; YAML reads one without quotes by itself."""
-    try:
-        moment = dt.datetime.fromisoformat(given) if isinstance(given, str) else given
-        if not isinstance(moment, dt.datetime):
-            return None
-        if moment.tzinfo is None:
-            # YAML's own times are in UTC without an offset; in a string the offset is required.
-            return None if isinstance(given, str) else moment.replace(tzinfo=dt.UTC).timestamp()
-        return moment.timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def findings_text(findings: Sequence[Finding]) -> str:

@@ -301,6 +301,18 @@ def test_old_recordings_fail_or_warn(suite):
     assert suite(ONE, "--indexjob-max-age=old").ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.parametrize("wrong", ["2020-01-01", "'2020-01-01T00:00:00'", "'yesterday'", "7", "[2020]"])
+def test_a_time_of_recording_that_can_not_be_read_does_not_pass_for_a_new_one(suite, wrong):
+    suite(ONE, "--indexjob-record=once")
+    path = cassette(suite, "mine")
+    head, _, rest = path.read_text().partition("recorded_at: ")
+    path.write_text(f"{head}recorded_at: {wrong}{rest[rest.index(chr(10)) :]}")
+    result = suite(ONE, "--indexjob-max-age=30")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*mine.yaml has a `recorded_at` that is no RFC 3339 time*--indexjob-record=rewrite*"])
+    suite(ONE).assert_outcomes(passed=1)
+
+
 def test_workers_that_share_a_recording_lose_nothing(suite):
     text = """
 @pytest.mark.parametrize("n", range(8))

@@ -15,7 +15,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from pytest_indexjob import Simulator, VirtualClock, scenarios
-from pytest_indexjob.api.client import API_URL, JOBS_PATH
+from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.exchange import Exchange, Request
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.story.page import write_report

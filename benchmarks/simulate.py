@@ -20,7 +20,8 @@ import requests
 import respx
 from pytest_httpserver import HTTPServer
 
-from pytest_indexjob.api.client import API_URL, JOBS_PATH, IndexingJobClient
+from pytest_indexjob.api.calls import API_URL, JOBS_PATH
+from pytest_indexjob.api.client import IndexingJobClient
 from pytest_indexjob.exchange import Journal, Request
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.simulation.server import LoopbackServer

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import requests
 
-from pytest_indexjob.api.client import API_URL, IndexingJobClient
+from pytest_indexjob.api.calls import API_URL
+from pytest_indexjob.api.client import IndexingJobClient
 from pytest_indexjob.api.errors import ApiError, DecodeError
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import dump

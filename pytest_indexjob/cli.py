@@ -161,7 +161,7 @@ def _add_record(commands: Any) -> None:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from pytest_indexjob.api.client import API_URL
+    from pytest_indexjob.api.calls import API_URL
     from pytest_indexjob.recording.life import LifeRecorder, part_of
     from pytest_indexjob.secrecy.redaction import environment_secrets
 
@@ -305,7 +305,7 @@ def _drift(options: argparse.Namespace) -> int:
         raise ValueError("name cassettes, or a live job by --live UUID")
     recordings = _recordings(options.paths) if options.paths else []
     if options.live:
-        from pytest_indexjob.api.client import API_URL
+        from pytest_indexjob.api.calls import API_URL
         from pytest_indexjob.recording.life import ask_once
 
         recordings.append(ask_once(options.live, base_url=options.base_url or API_URL))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
+from pytest_indexjob.api.calls import CALLS
 from pytest_indexjob.api.models import (
     INT64_MAX,
     UINT64_MAX,
@@ -23,7 +24,6 @@ from pytest_indexjob.api.models import (
 )
 from pytest_indexjob.simulation import faults
 from pytest_indexjob.simulation.scenarios import Scenario, Step
-from pytest_indexjob.simulation.simulator import CALLS
 
 try:
     from hypothesis import strategies as st
@@ -404,5 +404,10 @@ _LIFECYCLES = st.composite(_lifecycle)(endless=False)
 _ENDLESS_LIFECYCLES = st.composite(_lifecycle)(endless=True)
 
 _MISBEHAVIOURS = st.lists(
-    st.tuples(st.sampled_from(faults.names()), st.integers(1, 5), st.sampled_from((None, *CALLS))), max_size=5
+    st.tuples(
+        st.sampled_from(faults.names()),
+        st.integers(1, 5),
+        st.sampled_from((None, *(call.short_name for call in CALLS))),
+    ),
+    max_size=5,
 )

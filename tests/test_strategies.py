@@ -30,7 +30,7 @@ from pytest_indexjob import (
     assert_transitions,
     faults,
 )
-from pytest_indexjob.api.client import JOBS_PATH
+from pytest_indexjob.api.calls import JOBS_PATH
 from pytest_indexjob.api.models import UINT64_MAX
 from pytest_indexjob.api.schema import json_schema, operation_of
 from pytest_indexjob.exchange import Journal

@@ -7,7 +7,6 @@ the live service.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import time
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import requests
 from requests.auth import AuthBase
 
+from pytest_indexjob.api.calls import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH, TOKEN_VARIABLE
 from pytest_indexjob.api.errors import (
     ApiError,
     AuthenticationError,
@@ -31,15 +31,11 @@ from pytest_indexjob.api.errors import (
     TransportError,
     WaitTimeoutError,
 )
+from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage, read_list, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
-API_URL = "https://api.digitalocean.com"
-JOBS_PATH = "/v2/gen-ai/indexing_jobs"
-KNOWLEDGE_BASES_PATH = "/v2/gen-ai/knowledge_bases"
 
 # A retry-after beyond this is not waited for: the error is raised, with retry_after, so that the caller can decide.
 LONGEST_RETRY_AFTER = 60.0
@@ -306,21 +302,6 @@ def _job(body: object) -> IndexingJob:
     if job is None:
         raise DecodeError("$.job", "the answer holds no job")
     return IndexingJob.from_wire(job, "$.job")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def parse_json(body: bytes, content_type: str = "") -> object:
-    """The JSON of a body. Raises ``DecodeError`` (which quotes nothing of the body, as it may hold a secret)."""
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        kind = "an empty body" if not body.strip() else f"{len(body)} bytes"
-        at = f", broken at byte {error.pos}" if isinstance(error, json.JSONDecodeError) and body.strip() else ""
-        sort = f" of {content_type.split(';')[0][:40]}" if content_type else ""
-    raise DecodeError("$", f"JSON was expected, not {kind}{sort}{at}")
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:

@@ -7,11 +7,11 @@ Every field may be absent (the service omits zeros), unknown ones are allowed, a
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_indexjob.api import models
-from pytest_indexjob.api.client import JOBS_PATH, KNOWLEDGE_BASES_PATH
+from pytest_indexjob.api.calls import CALLS, CallMatch, match
+from pytest_indexjob.api.calls import path_pattern as path_pattern
 from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import INT64_MAX, IndexedDataSource, IndexingJob, WireEnum
 
@@ -94,30 +94,25 @@ _JOBS = _object({"jobs": _array(_JOB), "links": _LINKS, "meta": _META})
 _DATA_SOURCES = _object({"indexed_data_sources": _array(_DATA_SOURCE)})
 _SIGNED_URL = _object({"signed_url": _URI}, ("signed_url",))
 
-CONTRACT: tuple[Operation, ...] = (
-    Operation("get", "GET", f"{JOBS_PATH}/{{uuid}}", _ONE_JOB, _ERROR),
-    Operation("list", "GET", JOBS_PATH, _JOBS, _ERROR),
-    Operation("create", "POST", JOBS_PATH, _ONE_JOB, _ERROR),
-    Operation("cancel", "PUT", f"{JOBS_PATH}/{{uuid}}/cancel", _ONE_JOB, _ERROR),
-    Operation("data_sources", "GET", f"{JOBS_PATH}/{{uuid}}/data_sources", _DATA_SOURCES, _ERROR),
-    Operation("details_signed_url", "GET", f"{JOBS_PATH}/{{uuid}}/details_signed_url", _SIGNED_URL, _ERROR),
-    Operation("list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs", _JOBS, _ERROR),
+_BODIES = {
+    "jobs.get": _ONE_JOB,
+    "jobs.list": _JOBS,
+    "jobs.create": _ONE_JOB,
+    "jobs.cancel": _ONE_JOB,
+    "jobs.data_sources": _DATA_SOURCES,
+    "jobs.details_signed_url": _SIGNED_URL,
+    "jobs.list_for_knowledge_base": _JOBS,
+}
+CONTRACT: tuple[Operation, ...] = tuple(
+    Operation(call.short_name, call.method, call.path, _BODIES[call.name], _ERROR) for call in CALLS
 )
-
-
-def path_pattern(template: str) -> re.Pattern[str]:
-    """The pattern of the paths that a template stands for: each ``{name}`` is one segment, whatever is in it."""
-    parts = re.split(r"\{[^{}/]*\}", template)
-    return re.compile("[^/]+".join(re.escape(part) for part in parts))
-
-
-_PATTERNS = tuple((operation, path_pattern(operation.path)) for operation in CONTRACT)
+_OPERATIONS = dict(zip(CALLS, CONTRACT, strict=True))
 
 
 def operation_of(method: str, path: str) -> Operation | None:
     """The call that a method and a path (a query may follow) make, or ``None`` for one that is no call of the API."""
-    path, method = path.partition("?")[0], method.upper()
-    return next((it for it, pattern in _PATTERNS if it.method == method and pattern.fullmatch(path)), None)
+    found = match(method.upper(), path)
+    return _OPERATIONS[found.call] if isinstance(found, CallMatch) else None
 
 
 def json_schema(operation: Operation, *, status: int = 200) -> Schema:

@@ -13,7 +13,7 @@ import textwrap
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from pytest_indexjob.api.client import parse_json
+from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import (
     DataSourceStatus,
     IndexedDataSource,

@@ -23,8 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from pytest_indexjob.api.client import JOBS_PATH, KNOWLEDGE_BASES_PATH, parse_json
+from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.api.errors import DecodeError, IndexJobError
+from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import (
     DataSourceStatus,
     IndexedDataSource,
@@ -150,11 +151,7 @@ def _is_item(item: object) -> bool:
 
 _FAULTS = {"refused": "connection-refused", "reset": "connection-reset", "timeout": "read-timeout"}
 _HTTP_STATUSES = frozenset(int(item.name) for item in ITEMS.values() if item.group == "http")
-_API_PATH = re.compile(
-    rf"(?:{JOBS_PATH}(?P<job>/[^/]+)?(?P<part>/cancel|/data_sources|/details_signed_url)?"
-    rf"|{KNOWLEDGE_BASES_PATH}/[^/]+/indexing_jobs)/?\Z"
-)
-_JOB_CALLS = {("GET", True, None), ("PUT", True, "/cancel"), ("POST", False, None)}
+_ONE_JOB_CALLS = ("jobs.get", "jobs.cancel", "jobs.create")
 _SMALL_BODY = 16 * 1024
 _LARGEST_BODY = 16 * 1024 * 1024
 _FRACTION = re.compile(r":\d{2}\.\d", re.ASCII)
@@ -197,10 +194,10 @@ _CUT = frozenset(("fault:reset-midway",))
 @lru_cache(maxsize=4096)
 def _kind_of(method: str, url: str) -> str:
     """``"job"`` for a call whose answer is one job, ``"call"`` for another of the API, ``""`` for what is none."""
-    match = _API_PATH.search(re.split("[?#]", url, maxsplit=1)[0])
-    if match is None or method == "HEAD":
+    found = match(method, api_path(url).rstrip("/"))
+    if found is None or method == "HEAD":
         return ""
-    return "job" if (method, match["job"] is not None, match["part"]) in _JOB_CALLS else "call"
+    return "job" if isinstance(found, CallMatch) and found.call.name in _ONE_JOB_CALLS else "call"
 
 
 def _examined(status: int, content_type: str, encoding: str, body: bytes, kind: str) -> frozenset[str]:

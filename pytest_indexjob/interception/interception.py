@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_indexjob.api.client import API_URL
+from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import IndexJobError, NetworkBlockedError
 from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault
 from pytest_indexjob.interception.guard import Guard

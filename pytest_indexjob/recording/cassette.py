@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pytest_indexjob.api.client import API_URL, parse_json
+from pytest_indexjob.api.calls import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH
 from pytest_indexjob.api.errors import (
     CassetteCorruptError,
     CassetteError,
@@ -21,6 +21,7 @@ from pytest_indexjob.api.errors import (
     CassetteMissError,
     DecodeError,
 )
+from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Interaction, Request, Response, shown_url
 
@@ -36,8 +37,8 @@ _DEEPEST = 50
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
-_JOB_PATH = re.compile(r"/v2/gen-ai/indexing_jobs/([^/]+)")
-_KNOWLEDGE_BASE_PATH = re.compile(r"/v2/gen-ai/knowledge_bases/([^/]+)")
+_JOB_PATH = re.compile(rf"{JOBS_PATH}/([^/]+)")
+_KNOWLEDGE_BASE_PATH = re.compile(rf"{KNOWLEDGE_BASES_PATH}/([^/]+)")
 
 
 class Recording(NamedTuple):

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_indexjob.api.client import API_URL
+from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import CassetteNotFoundError
 from pytest_indexjob.recording.cassette import Playback, load
 

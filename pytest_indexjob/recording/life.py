@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_indexjob.api.client import API_URL, Clock, IndexingJobClient
+from pytest_indexjob.api.calls import API_URL
+from pytest_indexjob.api.client import Clock, IndexingJobClient
 from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Interaction, Request, Response

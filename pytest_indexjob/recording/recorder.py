@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pytest_indexjob.api.client import API_URL
+from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, Recording, dump, load

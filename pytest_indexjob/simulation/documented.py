@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
+from pytest_indexjob.api.calls import CallMatch, match
 from pytest_indexjob.api.models import DataSourceStatus, IndexedDataSource, IndexingJob
 from pytest_indexjob.exchange import Request, Response
-from pytest_indexjob.simulation.simulator import call_of
 
 # The reference's own values: one for each type.
 _UUID = "123e4567-e89b-12d3-a456-426614174000"
@@ -58,13 +59,13 @@ def _bodies() -> dict[str, Any]:
         "meta": dict.fromkeys(("page", "pages", "total"), _NUMBER),
     }
     return {
-        "get": job,
-        "create": job,
-        "cancel": job,
-        "list": page,
-        "list_for_knowledge_base": page,
-        "data_sources": {"indexed_data_sources": [_example_source()]},
-        "details_signed_url": {"signed_url": _TEXT},
+        "jobs.get": job,
+        "jobs.create": job,
+        "jobs.cancel": job,
+        "jobs.list": page,
+        "jobs.list_for_knowledge_base": page,
+        "jobs.data_sources": {"indexed_data_sources": [_example_source()]},
+        "jobs.details_signed_url": {"signed_url": _TEXT},
     }
 
 
@@ -76,7 +77,8 @@ class DocumentedExample:
 
     def handle(self, request: Request) -> Response:
         """The example of that call, or 404 for what is none."""
-        body = self._bodies.get(call_of(request)[0])
+        found = match(request.method, urlsplit(request.url).path)
+        body = self._bodies[found.call.name] if isinstance(found, CallMatch) else None
         headers = (("Content-Type", "application/json"),)
         if body is None:
             return Response(404, headers, b'{"id": "not_found", "message": "no such call"}')

@@ -13,14 +13,12 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from pytest_indexjob.api.calls import TOKEN_VARIABLE, URL_VARIABLES
 from pytest_indexjob.exchange import Request, Response, TransportFault
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 _LARGEST_BODY = 2 * 1024 * 1024
 _BODILESS = (204, 304)
-# What the known clients read: the official Python client, doctl and Terraform.
-_URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
-_TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
 
 
 class LoopbackServer:
@@ -65,7 +63,7 @@ class LoopbackServer:
     @property
     def env(self) -> dict[str, str]:
         """The variables that point the known clients at it (the official Python client, doctl, Terraform)."""
-        return {**dict.fromkeys(_URL_VARIABLES, self.url), _TOKEN_VARIABLE: self.token}
+        return {**dict.fromkeys(URL_VARIABLES, self.url), TOKEN_VARIABLE: self.token}
 
     def start(self) -> Self:
         """Serve, in a thread of its own."""

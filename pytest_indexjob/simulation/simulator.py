@@ -19,11 +19,10 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
-from pytest_indexjob.api.client import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH, Clock
+from pytest_indexjob.api.calls import API_URL, CALLS, JOBS_PATH, Call, CallMatch, match, named
 from pytest_indexjob.api.errors import UnknownCallError
 from pytest_indexjob.api.models import DataSourceStatus, IndexedDataSource, IndexingJob, utc
 from pytest_indexjob.exchange import Exchange, Journal, Request, Response, TransportFault, shown_url
@@ -31,6 +30,9 @@ from pytest_indexjob.simulation import faults, scenarios
 from pytest_indexjob.simulation.faults import Fault
 from pytest_indexjob.simulation.scenarios import Scenario, Step
 from pytest_indexjob.virtual_time.clock import VirtualClock
+
+if TYPE_CHECKING:
+    from pytest_indexjob.api.client import Clock
 
 # Version 1 uuids of one machine, as the live service's are. Counted up, so that a run repeats itself.
 _NODE = "11f0-9c3a-0a58a9feac02"
@@ -46,9 +48,6 @@ _PER_PAGE = 20  # a guess; the most is one too
 _MOST_PER_PAGE = 200
 REPORT_LIFETIME = 900
 
-# The calls by the client's names for them, as `on=` takes them.
-CALLS = ("get", "list", "list_for_knowledge_base", "create", "cancel", "data_sources", "details_signed_url")
-
 
 @dataclasses.dataclass(slots=True)
 class _Job:
@@ -60,10 +59,20 @@ class _Job:
     cancelled: float | None = None
 
 
+class Invented(NamedTuple):
+    """A request that is no call: ``methods`` are those that its path takes, if any."""
+
+    methods: tuple[str, ...] = ()
+
+
+# What answers besides the calls: the report's file, and the page that the fault `redirect` leads to.
+Route = Call | Literal["report", "login"] | Invented
+
+
 class _Injection(NamedTuple):
     fault: Fault
     times: list[float]  # how often it is still to strike
-    on: Callable[[Request, str], bool]
+    on: Callable[[Request, Route], bool]
 
 
 class _Refusal(Exception):
@@ -124,6 +133,15 @@ class Simulator:
         self._requests = 0
         self._bodies: OrderedDict[tuple[str, int, float | None], bytes] = OrderedDict()
         self._lock = threading.RLock()
+        self._handlers: dict[str, Callable[..., bytes]] = {
+            "jobs.get": lambda _request, uuid: self._get(self._found(uuid)),
+            "jobs.list": self._list,
+            "jobs.create": self._create,
+            "jobs.cancel": self._cancel,
+            "jobs.data_sources": lambda _request, uuid: self._data_sources(self._found(uuid)),
+            "jobs.details_signed_url": lambda _request, uuid: self._signed_url_body(self._found(uuid)),
+            "jobs.list_for_knowledge_base": lambda _request, uuid: self._latest(uuid),
+        }
 
     def __repr__(self) -> str:
         return f"<Simulator of {len(self._jobs)} jobs>"
@@ -159,17 +177,15 @@ class Simulator:
     ) -> None:
         """Let a fault strike the next ``times`` calls (``float("inf")``: all), in the order of injection.
 
-        ``on`` limits it to a call by the client's name for it (``"get"``, ``"list"``, ``"create"``, ``"cancel"``,
-        ``"data_sources"``, ``"details_signed_url"``, ``"list_for_knowledge_base"``), or to requests that a function
-        picks. Raises ``ValueError`` for an unknown fault or call.
+        ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or to the requests for
+        which a function gives true. Raises ``ValueError`` for an unknown fault or call.
         """
         known = fault if isinstance(fault, Fault) else faults.get(fault)
         if not times > 0 or (times != float("inf") and times != int(times)):
             raise ValueError(f"times must be a whole number of 1 or more, or infinite, not {times!r}")
-        if isinstance(on, str) and on not in CALLS:
-            raise ValueError(f"there is no call {on!r}. There are: {', '.join(CALLS)}")
+        chooser = _chooser(on)
         with self._lock:
-            self._injections.append(_Injection(known, [times], _chooser(on)))
+            self._injections.append(_Injection(known, [times], chooser))
 
     def job(self, uuid: str) -> IndexingJob:
         """The job as a call would show it now, without making one. Raises ``KeyError`` for an unknown uuid."""
@@ -216,7 +232,7 @@ class Simulator:
             answer = self._answer(request, call, arguments)
             return fault.apply(answer) if fault else answer
 
-    def _strike(self, request: Request, call: str) -> Fault | None:
+    def _strike(self, request: Request, call: Route) -> Fault | None:
         for at, injection in enumerate(self._injections):
             if injection.on(request, call):
                 injection.times[0] -= 1
@@ -225,7 +241,7 @@ class Simulator:
                 return injection.fault
         return None
 
-    def _answer(self, request: Request, call: str, arguments: tuple[str, ...]) -> Response:
+    def _answer(self, request: Request, call: Route, arguments: tuple[str, ...]) -> Response:
         try:
             if call == "report":
                 return self._report(request, *arguments)
@@ -239,40 +255,28 @@ class Simulator:
             return Response(refusal.status, (*self._headers(), *refusal.headers), json.dumps(error).encode())
         return Response(200, self._headers(), body)
 
-    def _call(self, request: Request, call: str, arguments: tuple[str, ...]) -> bytes:
-        if call == "get":
-            return self._get(self._found(*arguments))
-        if call == "list":
-            return self._list(request)
-        if call == "list_for_knowledge_base":
-            return self._latest(*arguments)
-        if call == "create":
-            return self._create(request)
-        if call == "cancel":
-            return self._cancel(request, *arguments)
-        if call == "data_sources":
-            return self._data_sources(self._found(*arguments))
-        if call == "details_signed_url":
-            return json.dumps({"signed_url": self._signed_url(self._found(*arguments))}).encode()
-        raise self._unknown(request, call)
+    def _call(self, request: Request, call: Route, arguments: tuple[str, ...]) -> bytes:
+        if not isinstance(call, Call):
+            raise self._unknown(request, call)
+        return self._handlers[call.name](request, *arguments)
 
-    def _route(self, request: Request) -> tuple[str, tuple[str, ...]]:
+    def _route(self, request: Request) -> tuple[Route, tuple[str, ...]]:
         url = request.url
         if url.startswith(f"{self.report_url}/indexing_jobs/"):
             return "report", (url[len(self.report_url) + len("/indexing_jobs/") :].partition("?")[0],)
-        return _call_of(request.method, url.removeprefix(self.base_url))
+        return _route(request.method, url.removeprefix(self.base_url))
 
-    def _unknown(self, request: Request, call: str) -> _Refusal:
+    def _unknown(self, request: Request, route: Route) -> _Refusal:
         """What is no call of the API: invented ones are a mistake that the test's end tells of."""
         shown = f"{request.method} {shown_url(request.url)}"
-        if call:
-            methods = call.removeprefix("wrong method: ")
+        methods = ", ".join(route.methods) if isinstance(route, Invented) else ""
+        if methods:
             problem = f"{shown}: this path takes {methods}"
             refusal = _Refusal(405, "method_not_allowed", "the method is not allowed", ("Allow", methods))
         else:
             problem = f"{shown} is no call of the indexing-job API"
             refusal = _Refusal(404, "not_found", "The resource you requested could not be found.")
-        known = "".join(f"\n    {line}" for line in _KNOWN_CALLS)
+        known = "".join(f"\n    {call}" for call in CALLS)
         text = f"{problem}. It was answered {refusal.status}. Its calls are{known}"
         self.journal.add_miss(UnknownCallError(text, request=request))
         return refusal
@@ -394,6 +398,9 @@ class Simulator:
         return f'{{"indexed_data_sources":[{self._sources_text(job, step)}]}}'.encode()
 
     # The report. Where it lies and what is in it are guesses.
+
+    def _signed_url_body(self, job: _Job) -> bytes:
+        return json.dumps({"signed_url": self._signed_url(job)}).encode()
 
     def _signed_url(self, job: _Job) -> str:
         _, step = self._moment(job)
@@ -542,37 +549,27 @@ class Simulator:
         return f"{(0x70AA91F4 + at) & 0xFFFFFFFF:08x}-b5f1-{_NODE}"
 
 
-def call_of(request: Request) -> tuple[str, tuple[str, ...]]:
-    """The call that a request makes, by the client's name for it, with the identifiers in its path.
-
-    ``""`` for a path that is none of the API's; ``"wrong method: "`` and the right ones for a method that is none.
-    """
-    return _call_of(request.method, request.url)
-
-
-@lru_cache(maxsize=1024)
-def _call_of(method: str, url: str) -> tuple[str, tuple[str, ...]]:
+def _route(method: str, url: str) -> tuple[Route, tuple[str, ...]]:
     path = urlsplit(url).path
-    if path == faults.LOGIN_PATH:
+    found = match(method, path)
+    if isinstance(found, CallMatch):
+        return found
+    if found is None and path == faults.LOGIN_PATH:
         return "login", ()
-    for pattern, calls in _ROUTES:
-        match = pattern.fullmatch(path)
-        if match:
-            call = calls.get(method, "wrong method: " + ", ".join(calls))
-            return call, tuple(unquote(part) for part in match.groups())
-    return "", ()
+    return Invented(found.methods if found else ()), ()
 
 
 def _at(step: Step) -> float:
     return step.at
 
 
-def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, str], bool]:
+def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, Route], bool]:
     if on is None:
-        return lambda _request, _call: True
+        return lambda _request, _route: True
     if isinstance(on, str):
-        return lambda _request, call: call == on
-    return lambda request, _call: on(request)
+        wanted = named(on)
+        return lambda _request, route: route == wanted
+    return lambda request, _route: on(request)
 
 
 def _is_done(source: IndexedDataSource) -> bool:
@@ -623,17 +620,3 @@ def _json_object(request: Request) -> dict[str, Any]:
 
 def _signature(uuid: str, expires: int) -> str:
     return hashlib.sha256(f"{uuid} {expires}".encode()).hexdigest()
-
-
-_SEGMENT = "([^/]+)"
-_ROUTES = (
-    (re.compile(f"{JOBS_PATH}/{_SEGMENT}"), {"GET": "get"}),
-    (re.compile(JOBS_PATH), {"GET": "list", "POST": "create"}),
-    (re.compile(f"{JOBS_PATH}/{_SEGMENT}/cancel"), {"PUT": "cancel"}),
-    (re.compile(f"{JOBS_PATH}/{_SEGMENT}/data_sources"), {"GET": "data_sources"}),
-    (re.compile(f"{JOBS_PATH}/{_SEGMENT}/details_signed_url"), {"GET": "details_signed_url"}),
-    (re.compile(f"{KNOWLEDGE_BASES_PATH}/{_SEGMENT}/indexing_jobs"), {"GET": "list_for_knowledge_base"}),
-)
-_KNOWN_CALLS = tuple(
-    f"{method} {pattern.pattern.replace(_SEGMENT, '{uuid}')}" for pattern, calls in _ROUTES for method in calls
-)

@@ -16,8 +16,8 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from pytest_indexjob.api.calls import API_ROOT, JOBS_PATH, CallMatch, api_path, match
 from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault, shown_url
@@ -387,8 +387,11 @@ def _ends(items: Sequence[Any], most: int) -> list[Any]:
     return list(items) if len(items) <= most else [*items[: most // 2], *items[len(items) - most // 2 :]]
 
 
+_ROOT = re.compile(rf" (?:{JOBS_PATH}/(?=.)|{API_ROOT})")
+
+
 def _line(moment: Moment) -> _Line:
-    call = re.sub(r" /v2/gen-ai/(?:indexing_jobs/(?=.))?", " …/", moment.call)
+    call = _ROOT.sub(" …/", moment.call)
     # A summary begins with the HTTP status where that is an error's.
     http = "" if moment.http == "200" or moment.counts.startswith(moment.http) else moment.http
     times = f"× {moment.times}" if moment.times > 1 and moment.call else ""  # noqa: RUF001
@@ -579,20 +582,14 @@ def _arrived(response: Response) -> bytes:
     return response.body if response.cut_after is None else response.body[: response.cut_after]
 
 
-# What a call is named in the report, by its method and the end of its path.
-_LANES = (
-    (re.compile(r"PUT .*/indexing_jobs/[^/]+/cancel"), "cancel"),
-    (re.compile(r"GET .*/indexing_jobs/[^/]+/data_sources"), "sources"),
-    (re.compile(r"GET .*/indexing_jobs/[^/]+/details_signed_url"), "report URL"),
-    (re.compile(r"POST .*/indexing_jobs/?"), "create"),
-    (re.compile(r"GET .*/indexing_jobs/?"), "list"),
-    (re.compile(r"GET .*/indexing_jobs/[^/]+"), "get"),
-)
+# What a call is named on the page, where its short name would not do.
+_LANES = {
+    "jobs.data_sources": "sources",
+    "jobs.details_signed_url": "report URL",
+    "jobs.list_for_knowledge_base": "list",
+}
 
 
 def _lane(request: Request) -> str:
-    try:
-        line = f"{request.method} {urlsplit(request.url).path}"
-    except ValueError:
-        line = ""
-    return next((name for pattern, name in _LANES if pattern.fullmatch(line)), "other")
+    found = match(request.method, api_path(request.url).rstrip("/"))
+    return _LANES.get(found.call.name, found.call.short_name) if isinstance(found, CallMatch) else "other"

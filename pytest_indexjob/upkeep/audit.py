@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
+from pytest_indexjob.api.calls import api_path
 from pytest_indexjob.api.errors import CassetteCorruptError
 from pytest_indexjob.api.schema import operation_of
 from pytest_indexjob.recording.cassette import job_of, load
-from pytest_indexjob.upkeep.drift import api_path, mismatches, plain_body, printable
+from pytest_indexjob.upkeep.drift import mismatches, plain_body, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -14,8 +14,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from pytest_indexjob.api.client import parse_json
+from pytest_indexjob.api.calls import api_path
 from pytest_indexjob.api.errors import DecodeError, IndexJobError
+from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.schema import FORMATS, nearest_value, operation_of, path_pattern
 from pytest_indexjob.recording.cassette import check_depth
 
@@ -105,15 +106,6 @@ def drift(recordings: Iterable[Recording], *, schema: Mapping[str, Any] | None =
 def mismatches(interaction: Interaction) -> list[Mismatch]:
     """The ways in which one recorded answer differs from our contract."""
     return list(_mismatches(interaction, _our_call))
-
-
-def api_path(url: str) -> str:
-    """The path of a URL from where the API begins: a recording may have been made behind a prefix of one's own."""
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return ""
-    return path[max(path.find("/v2/gen-ai/"), 0) :]
 
 
 def plain_body(response: Response) -> bytes | None:

@@ -1,0 +1,104 @@
+"""The calls of the indexing-job API and where it is: each fact once, for everything that asks, answers or checks.
+
+Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in ``schema``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+API_URL = "https://api.digitalocean.com"
+TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
+# Where the known clients look for another base URL: the official Python client; doctl and Terraform.
+URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
+
+API_ROOT = "/v2/gen-ai/"
+JOBS_PATH = f"{API_ROOT}indexing_jobs"
+KNOWLEDGE_BASES_PATH = f"{API_ROOT}knowledge_bases"
+
+
+class Call(NamedTuple):
+    """One call. ``path`` is a template: each ``{name}`` stands for one segment."""
+
+    resource: str
+    short_name: str
+    method: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The name with its resource: ``jobs.get``."""
+        return f"{self.resource}.{self.short_name}"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+CALLS = (
+    Call("jobs", "get", "GET", f"{JOBS_PATH}/{{uuid}}"),
+    Call("jobs", "list", "GET", JOBS_PATH),
+    Call("jobs", "create", "POST", JOBS_PATH),
+    Call("jobs", "cancel", "PUT", f"{JOBS_PATH}/{{uuid}}/cancel"),
+    Call("jobs", "data_sources", "GET", f"{JOBS_PATH}/{{uuid}}/data_sources"),
+    Call("jobs", "details_signed_url", "GET", f"{JOBS_PATH}/{{uuid}}/details_signed_url"),
+    Call("jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"),
+)
+_BY_NAME = {call.name: call for call in CALLS} | {call.short_name: call for call in CALLS if call.resource == "jobs"}
+
+
+class CallMatch(NamedTuple):
+    """A request is this call; ``arguments`` are the segments that stand for the template's names, unquoted."""
+
+    call: Call
+    arguments: tuple[str, ...]
+
+
+class WrongMethod(NamedTuple):
+    """The path is the API's, but takes other methods: these."""
+
+    methods: tuple[str, ...]
+
+
+def path_pattern(template: str) -> re.Pattern[str]:
+    """The pattern of the paths that a template stands for, with a group for each ``{name}``."""
+    parts = re.split(r"\{[^{}/]*\}", template)
+    return re.compile("([^/]+)".join(re.escape(part) for part in parts))
+
+
+_PATTERNS = {path: path_pattern(path) for path in dict.fromkeys(call.path for call in CALLS)}
+
+
+def api_path(url: str) -> str:
+    """The API's path in a URL, whatever base URL stands before it; ``""`` for what is no URL."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return ""
+    return path[max(path.find(API_ROOT), 0) :]
+
+
+@lru_cache(maxsize=1024)
+def match(method: str, path: str) -> CallMatch | WrongMethod | None:
+    """Which call a method and a path (a query may follow) make, or which methods the path takes, or ``None``."""
+    path = path.partition("?")[0]
+    for template, pattern in _PATTERNS.items():
+        found = pattern.fullmatch(path)
+        if found is None:
+            continue
+        calls = {call.method: call for call in CALLS if call.path == template}
+        if method not in calls:
+            return WrongMethod(tuple(calls))
+        return CallMatch(calls[method], tuple(unquote(part) for part in found.groups()))
+    return None
+
+
+def named(name: str) -> Call:
+    """The call of that name: ``jobs.get``, or short ``get``. Raises ``ValueError``, naming the calls, for none."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        known = ", ".join(call.short_name for call in CALLS)
+        raise ValueError(f"there is no call {name!r}. There are: {known}") from None

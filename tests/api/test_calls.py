@@ -75,7 +75,7 @@ def test_a_name_that_calls_nothing_loads_no_http_library(name):
         f"import sys; from pytest_indexjob import {name}; print([m for m in ('requests', 'vcr') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_fault_strikes_the_call_by_either_name():

@@ -35,10 +35,14 @@ COMMAND = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p",
 
 def run(suite: Path, *options: str) -> float:
     """The seconds of a run of the suite."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))
+    }
     began = time.perf_counter()
     command = [*COMMAND, *options, suite.name]
-    done = subprocess.run(command, cwd=suite.parent, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=suite.parent, env=environment, capture_output=True, text=True, check=False
+    )
     elapsed = time.perf_counter() - began
     assert f"{TESTS} passed" in done.stdout, done.stdout[-2000:]
     return elapsed
@@ -47,7 +51,10 @@ def run(suite: Path, *options: str) -> float:
 def halves(suite: Path) -> float:
     """The seconds of two runs of half the suite each, at the same time: what this machine's second core can save."""
     began = time.perf_counter()
-    runs = [subprocess.Popen([*COMMAND, suite.name], cwd=suite.parent, stdout=subprocess.DEVNULL) for _ in range(2)]
+    runs = [
+        subprocess.Popen([*COMMAND, suite.name], cwd=suite.parent, stdout=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
     assert [each.wait() for each in runs] == [0, 0]
     return time.perf_counter() - began
 
@@ -59,7 +66,9 @@ def best(suite: Path, *runs: tuple[str, ...]) -> list[float]:
 
 
 def examples_a_second(strategy: st.SearchStrategy[object]) -> float:
-    @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(strategy)
     def make(example: object) -> None:
         pass
@@ -80,10 +89,14 @@ def main() -> None:
         without, with_it, two = best(suite, (), ("--indexjob-coverage",), ("-n", "2"))
         limit = min(halves(half) for _ in range(ROUNDS))
         print(
-            f"{TESTS} tests of one poll: {without:.2f} s; with coverage {with_it:.2f} s: {with_it / without - 1:+.1%}"
+            f"{TESTS} tests of one poll: {without:.2f} s; with coverage {with_it:.2f} s:"
+            f" {with_it / without - 1:+.1%}"
         )
         print(f"-n 2: {two:.2f} s, {two / without:.2f} of one process")
-        print(f"two processes without pytest-xdist: {limit:.2f} s, {limit / without:.2f} of one process")
+        print(
+            f"two processes without pytest-xdist: {limit:.2f} s, {limit / without:.2f} of one"
+            " process"
+        )
     for name in ("indexing_jobs", "data_sources", "wire_jobs", "lifecycles", "misbehaviours"):
         print(f"{name}(): {examples_a_second(getattr(strategies, name)()):.0f} examples a second")
 

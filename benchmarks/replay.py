@@ -23,7 +23,12 @@ HEADERS = (("Content-Type", "application/json"), ("ratelimit-limit", "5000"))
 
 
 def answer(status: str) -> Response:
-    source = {"data_source_uuid": UUID, "total_file_count": "3", "indexed_item_count": "1", "total_bytes": "6454487"}
+    source = {
+        "data_source_uuid": UUID,
+        "total_file_count": "3",
+        "indexed_item_count": "1",
+        "total_bytes": "6454487",
+    }
     job = {"uuid": UUID, "status": f"INDEX_JOB_STATUS_{status}", "data_source_jobs": [source]}
     return Response(200, HEADERS, json.dumps({"job": job}).encode(), "OK")
 
@@ -31,7 +36,8 @@ def answer(status: str) -> Response:
 def life(polls: int) -> list[Interaction]:
     last = polls - 1
     return [
-        Interaction(Request("GET", URL), answer("COMPLETED" if at == last else "IN_PROGRESS")) for at in range(polls)
+        Interaction(Request("GET", URL), answer("COMPLETED" if at == last else "IN_PROGRESS"))
+        for at in range(polls)
     ]
 
 
@@ -42,15 +48,20 @@ BY_REQUESTS = f"""
             status = session.get({URL!r}, timeout=5).json()["job"]["status"]
     assert status == "INDEX_JOB_STATUS_COMPLETED"
 """
-# One client for all tests: making one takes 20 ms, for the certificates it reads, which would drown what is measured.
+# One client for all tests: making one takes 20 ms, for the certificates it reads, which would drown
+# what is measured.
 BY_HTTPX = f"""
     for _ in range({POLLS}):
         status = CLIENT.get({URL!r}).json()["job"]["status"]
     assert status == "INDEX_JOB_STATUS_COMPLETED"
 """
-# What the client itself costs, made in every test on both sides, is no HTTP: it is taken off by these.
+# What the client itself costs, made in every test on both sides, is no HTTP: it is taken off by
+# these.
 NO_HTTP = {
-    "requests": "import pytest, requests\ndef body():\n    with requests.Session() as session:\n        pass\n",
+    "requests": (
+        "import pytest, requests\ndef body():\n    with requests.Session() as session:\n       "
+        " pass\n"
+    ),
     "httpx": "import pytest, httpx\nCLIENT = httpx.Client()\ndef body():\n    pass\n",
 }
 SUITES = {
@@ -108,7 +119,9 @@ def write(folder: Path) -> None:
         for cassettes in (suite / "cassettes", suite / "cassettes" / "test_it"):
             cassettes.mkdir(parents=True, exist_ok=True)
             cassettes.joinpath("life.yaml").write_text(dump(life(POLLS)))
-        tests = "".join(f"\n{mark}\ndef test_{at}({arguments}):\n    {call}\n" for at in range(TESTS))
+        tests = "".join(
+            f"\n{mark}\ndef test_{at}({arguments}):\n    {call}\n" for at in range(TESTS)
+        )
         suite.joinpath("test_it.py").write_text(head + tests)
 
 
@@ -129,14 +142,21 @@ def run(suite: Path, plugins: list[str]) -> float:
         "test_it.py",
     ]
     # Few variables: requests looks through all of them for proxies at every call, on both sides.
-    env = {"PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(suite.parent)}
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(suite.parent),
+    }
     done = subprocess.run(command, cwd=suite, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return float(next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("seconds")))
+    return float(
+        next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("seconds"))
+    )
 
 
-# From the first test's beginning to the last one's end, but for the first ten tests, in which modules load.
+# From the first test's beginning to the last one's end, but for the first ten tests, in which
+# modules load.
 PHASES = """
 import time
 began = []
@@ -181,11 +201,15 @@ def per_request(interactions: int, *, own: bool) -> float:
 def import_cost() -> tuple[float, list[str]]:
     """Milliseconds of the plugin's own import over pytest's, and what heavy modules it loaded."""
     code = (
-        "import pytest, sys, time; began = time.perf_counter(); import pytest_indexjob.plugin;"
-        "print((time.perf_counter() - began) * 1000, *({'vcr', 'requests', 'msgspec'} & set(sys.modules)))"
+        "import pytest, sys, time; began = time.perf_counter(); import"
+        " pytest_indexjob.plugin;print((time.perf_counter() - began) * 1000, *({'vcr', 'requests',"
+        " 'msgspec'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
-    outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() for _ in range(9)]
+    outputs = [
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        for _ in range(9)
+    ]
     return min(float(output[0]) for output in outputs), outputs[0][1:]
 
 
@@ -201,7 +225,10 @@ def main() -> None:
         "respx",
         "pytest-httpx",
     )
-    print(", ".join(f"{name} {version(name)}" for name in names), f"on Python {sys.version.split()[0]}\n")
+    print(
+        ", ".join(f"{name} {version(name)}" for name in names),
+        f"on Python {sys.version.split()[0]}\n",
+    )
     best = suites()
     net = {
         name: seconds - best[f"nothing ({'httpx' if 'httpx' in name else 'requests'})"]
@@ -210,14 +237,20 @@ def main() -> None:
     print(f"{TESTS} tests of {POLLS} polls, best of {ROUNDS} rounds\n")
     print("| suite | seconds | net of HTTP-free | a poll |\n| --- | --- | --- | --- |")
     for name, seconds in best.items():
-        print(f"| {name} | {seconds:.3f} | {net[name]:.3f} | {net[name] / TESTS / POLLS * 1e6:.0f} us |")
+        print(
+            f"| {name} | {seconds:.3f} | {net[name]:.3f} | {net[name] / TESTS / POLLS * 1e6:.0f}"
+            " us |"
+        )
     print("\n| this plugin | its peer | ratio | at most |\n| --- | --- | --- | --- |")
     for ours, theirs, target in RATIOS:
         print(f"| {ours.split(' /')[0]} | {theirs} | {net[ours] / net[theirs]:.2f} | {target} |")
     for own in (True, False):
         short, long = per_request(10, own=own), per_request(1000, own=own)
         client = "own client's session" if own else "requests"
-        print(f"| {client}, a cassette of 1,000 | a cassette of 10 | {long / short:.2f} ({long:.0f} us) | 1.2 |")
+        print(
+            f"| {client}, a cassette of 1,000 | a cassette of 10 | {long / short:.2f} ({long:.0f}"
+            " us) | 1.2 |"
+        )
     milliseconds, heavy = import_cost()
     print(f"\nimport pytest_indexjob.plugin, over pytest's: {milliseconds:.2f} ms (at most 5)")
     print(f"heavy modules that it loads: {', '.join(heavy) or 'none'}")

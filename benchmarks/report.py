@@ -25,14 +25,20 @@ TESTS = 2_000
 POLLS = 6_000
 ROUNDS = 5
 REDACT = Redaction().redact_text
-TWO_FRAMES = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+TWO_FRAMES = (
+    "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+)
 
 
 def life(scenario: str, polls: int, number: int = 0) -> list[Exchange]:
     """A test's exchanges: the job asked for every 5 s, with an answer of 503 among them."""
     clock = VirtualClock()
     simulator = Simulator(clock)
-    job = simulator.start(scenario, files=20 + number, duration=polls * 5.0) if number else simulator.start(scenario)
+    job = (
+        simulator.start(scenario, files=20 + number, duration=polls * 5.0)
+        if number
+        else simulator.start(scenario)
+    )
     ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", (("Authorization", "Bearer any"),))
     simulator.inject("server-error")
     for _ in range(polls):
@@ -88,7 +94,10 @@ def main() -> None:
     browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     stuck = life("stuck", POLLS)
     changing = changing_life(POLLS)
-    print(f"the story of {POLLS} polls as text: {1000 * median(lambda: story_text(changing, redact=REDACT)):.0f} ms")
+    print(
+        f"the story of {POLLS} polls as text:"
+        f" {1000 * median(lambda: story_text(changing, redact=REDACT)):.0f} ms"
+    )
     print(f"their record: {1000 * median(lambda: record('test_changing', changing)):.0f} ms")
     pages = {
         f"{TESTS} tests of 13 polls": records(),
@@ -107,7 +116,8 @@ def main() -> None:
 
                 opened = median(open_page)
                 print(
-                    f"{name}: written in {written:.2f} s, opened in {opened:.2f} s, {page.stat().st_size / 1e6:.2f} MB"
+                    f"{name}: written in {written:.2f} s, opened in {opened:.2f} s,"
+                    f" {page.stat().st_size / 1e6:.2f} MB"
                 )
     finally:
         browser.quit()

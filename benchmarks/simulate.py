@@ -60,7 +60,9 @@ def answers() -> Callable[[], bytes]:
 
 
 def wait(client: gradient.Gradient) -> None:
-    done = client.knowledge_bases.indexing_jobs.wait_for_completion(UUID, poll_interval=5, timeout=None)
+    done = client.knowledge_bases.indexing_jobs.wait_for_completion(
+        UUID, poll_interval=5, timeout=None
+    )
     assert done.job is not None
     assert done.job.status == "INDEX_JOB_STATUS_COMPLETED"
 
@@ -153,7 +155,9 @@ def poll_among(jobs: int) -> float:
     simulator = Simulator(VirtualClock(), requests_per_hour=None, requests_per_minute=None)
     for _ in range(jobs - 1):
         simulator.start("completed")
-    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{simulator.start('completed').uuid}", tuple(HEADERS.items()))
+    ask = Request(
+        "GET", f"{API_URL}{JOBS_PATH}/{simulator.start('completed').uuid}", tuple(HEADERS.items())
+    )
 
     def polls() -> None:
         for _ in range(5000):
@@ -208,22 +212,44 @@ def servers() -> tuple[float, float]:
 
 
 def main() -> None:
-    # What all these libraries hold is not to be looked through for garbage on behalf of one of them.
+    # What all these libraries hold is not to be looked through for garbage on behalf of one of
+    # them.
     gc.collect()
     gc.freeze()
     names = ("pytest-indexjob", "gradient", "httpx", "requests", "respx", "pytest-httpserver")
-    print(", ".join(f"{name} {version(name)}" for name in names), f"on Python {sys.version.split()[0]}\n")
+    print(
+        ", ".join(f"{name} {version(name)}" for name in names),
+        f"on Python {sys.version.split()[0]}\n",
+    )
     ours, peer, limit = best(gradient_simulated, gradient_respx, gradient_transport)
-    print(f"gradient, {POLLS} polls: simulator {ours:.2f} s, respx {peer:.2f} s, MockTransport {limit:.2f} s")
-    print(f"    against respx {ours / peer:.2f} (at most 1), against MockTransport {ours / limit:.2f} (at most 1.3)")
+    print(
+        f"gradient, {POLLS} polls: simulator {ours:.2f} s, respx {peer:.2f} s, MockTransport"
+        f" {limit:.2f} s"
+    )
+    print(
+        f"    against respx {ours / peer:.2f} (at most 1), against MockTransport {ours / limit:.2f}"
+        " (at most 1.3)"
+    )
     ours, limit = best(own_client, trivial_adapter)
-    print(f"own client, {POLLS} polls: {ours:.2f} s, trivial adapter {limit:.2f} s: {ours / limit:.2f} (at most 1.3)")
+    print(
+        f"own client, {POLLS} polls: {ours:.2f} s, trivial adapter {limit:.2f} s:"
+        f" {ours / limit:.2f} (at most 1.3)"
+    )
     few, many = poll_among(10), poll_among(100_000)
-    print(f"a poll among 10 jobs {few * 1e6:.1f} us, among 100,000 {many * 1e6:.1f} us: {many / few:.2f}")
+    print(
+        f"a poll among 10 jobs {few * 1e6:.1f} us, among 100,000 {many * 1e6:.1f} us:"
+        f" {many / few:.2f}"
+    )
     print(f"100,000 jobs: {memory_of(100_000):.0f} MB (under 200)")
-    print(f"a job of 10,000 data sources: {best(many_sources)[0] * 1e3:.0f} ms with its parsing (under 50)")
+    print(
+        f"a job of 10,000 data sources: {best(many_sources)[0] * 1e3:.0f} ms with its parsing"
+        " (under 50)"
+    )
     ours, peer = servers()
-    print(f"server: {ours:.0f} requests a second, pytest-httpserver {peer:.0f}: {ours / peer:.1f} times")
+    print(
+        f"server: {ours:.0f} requests a second, pytest-httpserver {peer:.0f}: {ours / peer:.1f}"
+        " times"
+    )
 
 
 if __name__ == "__main__":

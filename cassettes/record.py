@@ -1,7 +1,8 @@
 """Remakes the shipped recordings: ``python cassettes/record.py [FOLDER]``.
 
-Each is recorded over HTTP from the simulator behind a loopback server, which follows the published contract and what
-was seen of the live service; none was recorded from the live service. The same script gives the same bytes everywhere.
+Each is recorded over HTTP from the simulator behind a loopback server, which follows the published
+contract and what was seen of the live service; none was recorded from the live service. The same
+script gives the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def other_calls() -> Iterator[Story]:
     yield Story("data-sources", service, lambda client: client.data_sources(job.uuid))
     yield Story("report-url", service, lambda client: client.details_signed_url(job.uuid))
     yield Story("create", simulator(), lambda client: client.create(base))
-    yield Story("create-conflict", simulator(), lambda client: (client.create(base), client.create(base)))
+    yield Story(
+        "create-conflict", simulator(), lambda client: (client.create(base), client.create(base))
+    )
     running = simulator()
     running.start("completed", duration=SHORT)
     running.clock.sleep(40)
@@ -123,14 +126,18 @@ def record(service: Any, clock: VirtualClock, ask: Callable[[IndexingJobClient],
             body.encode() if isinstance(body, str) else bytes(body),
         )
         content = response.content.replace(server.url.encode(), API_URL.encode())
-        answer = Response(response.status_code, tuple(response.headers.items()), content, response.reason)
+        answer = Response(
+            response.status_code, tuple(response.headers.items()), content, response.reason
+        )
         interactions.append(redaction.redact(Interaction(request, answer)))
 
     server = LoopbackServer(service.handle, clock=clock).start()
     with requests.Session() as session:
         session.trust_env = False
         session.hooks["response"].append(keep)
-        client = IndexingJobClient("any", base_url=server.url, session=session, clock=clock, retries=1)
+        client = IndexingJobClient(
+            "any", base_url=server.url, session=session, clock=clock, retries=1
+        )
         with suppress(ApiError, DecodeError):  # errors are stories too
             ask(client)
     server.stop()
@@ -145,7 +152,9 @@ def main(folder: Path) -> None:
         for story in stories
     }
     uuid = example_job()["uuid"]
-    texts["documented-example"] = record(DocumentedExample(), VirtualClock(), lambda client: client.get(uuid))
+    texts["documented-example"] = record(
+        DocumentedExample(), VirtualClock(), lambda client: client.get(uuid)
+    )
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")
         print(folder / f"{name}.yaml")

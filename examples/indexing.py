@@ -12,7 +12,9 @@ def wait_for_job(uuid, token, poll_interval=5.0, timeout=3600.0):
     """The job's JSON once it has ended, whatever its outcome."""
     deadline = time.monotonic() + timeout
     while True:
-        response = requests.get(f"{API}/{uuid}", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        response = requests.get(
+            f"{API}/{uuid}", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
         response.raise_for_status()
         job = response.json()["job"]
         if status(job) in ENDS:
@@ -29,5 +31,7 @@ def status(job):
 
 def summary(job):
     """How the job ended, in a sentence."""
-    failed = sum(int(source.get("failed_item_count", "0")) for source in job.get("data_source_jobs", []))
+    failed = sum(
+        int(source.get("failed_item_count", "0")) for source in job.get("data_source_jobs", [])
+    )
     return f"{status(job)}: {failed} failed"

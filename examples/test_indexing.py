@@ -31,7 +31,9 @@ def test_every_end_is_recognised(outcome, indexjob_cassette):
 
 
 @pytest.mark.indexjob_cassette("rate-limited")
-def test_the_plugins_own_client_obeys_retry_after(indexjob_client, indexjob_cassette, indexjob_journal):
+def test_the_plugins_own_client_obeys_retry_after(
+    indexjob_client, indexjob_cassette, indexjob_journal
+):
     job = indexjob_client.get(indexjob_cassette.job_uuid)
     assert job.status == IndexingJobStatus.COMPLETED
     assert [exchange.response.status for exchange in indexjob_journal.exchanges] == [429, 200]

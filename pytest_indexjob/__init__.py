@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.models import IndexingJobStatus as IndexingJobStatus
     from pytest_indexjob.checking.assertions import assert_consistent as assert_consistent
     from pytest_indexjob.checking.assertions import assert_counts as assert_counts
-    from pytest_indexjob.checking.assertions import assert_data_source_status as assert_data_source_status
+    from pytest_indexjob.checking.assertions import (
+        assert_data_source_status as assert_data_source_status,
+    )
     from pytest_indexjob.checking.assertions import assert_finished as assert_finished
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
@@ -58,15 +60,19 @@ if TYPE_CHECKING:
 _HOMES = {
     "api.client": "IndexingJobClient IndexJobSettings",
     "api.errors": (
-        "ApiError AuthenticationError BadRequestError CassetteCorruptError CassetteError CassetteExhaustedError "
-        "CassetteLeakError CassetteMissError CassetteNotFoundError ConflictError DecodeError IndexJobError "
-        "NetworkBlockedError NotFoundError PermissionDeniedError RateLimitError ServerError TransportError "
-        "UnknownCallError WaitTimeoutError"
+        "ApiError AuthenticationError BadRequestError CassetteCorruptError CassetteError"
+        " CassetteExhaustedError CassetteLeakError CassetteMissError CassetteNotFoundError"
+        " ConflictError DecodeError IndexJobError NetworkBlockedError NotFoundError"
+        " PermissionDeniedError RateLimitError ServerError TransportError UnknownCallError"
+        " WaitTimeoutError"
     ),
-    "api.models": ("DataSourceStatus IndexedDataSource IndexingJob IndexingJobPage IndexingJobPhase IndexingJobStatus"),
+    "api.models": (
+        "DataSourceStatus IndexedDataSource IndexingJob IndexingJobPage IndexingJobPhase"
+        " IndexingJobStatus"
+    ),
     "checking.assertions": (
-        "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase assert_status "
-        "assert_transitions"
+        "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase"
+        " assert_status assert_transitions"
     ),
     "running.one_test": "CassetteWarning",
     "virtual_time.clock": "VirtualClock",
@@ -77,9 +83,14 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 # Modules whose names are public.
-_MODULES = {"faults": "simulation.faults", "scenarios": "simulation.scenarios", "strategies": "strategies"}
+_MODULES = {
+    "faults": "simulation.faults",
+    "scenarios": "simulation.scenarios",
+    "strategies": "strategies",
+}
 
-# The tables above are the one list of names. `strategies` needs Hypothesis, so `import *` goes without it.
+# The tables above are the one list of names. `strategies` needs Hypothesis, so `import *` goes
+# without it.
 __all__ = sorted({"__version__", *_HOME, *_MODULES} - {"strategies"})  # noqa: PLE0605
 
 

@@ -1,4 +1,7 @@
-"""The shell's door: ``pytest-indexjob``. What its commands do is done elsewhere, and imported when needed."""
+"""The shell's door: ``pytest-indexjob``.
+
+What its commands do is done elsewhere, and imported when needed.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="pytest-indexjob", description="Recordings and a simulator of indexing jobs.", epilog=_STATUSES
+        prog="pytest-indexjob",
+        description="Recordings and a simulator of indexing jobs.",
+        epilog=_STATUSES,
     )
     parser.add_argument("--version", action="version", version=f"pytest-indexjob {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -46,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, text: str, example: str, run: Any) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, text: str, example: str, run: Any
+) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=text,
@@ -67,18 +74,33 @@ def _say(text: str) -> None:
 
 def _add_serve(commands: Any) -> None:
     example = "pytest-indexjob serve --port 8787 --scenario partial --step-per-poll 30"
-    parser = _command(commands, "serve", "serve the simulator to clients in any language", example, _serve)
-    parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (any that is free)")
-    parser.add_argument("--scenario", default="completed", help="how the jobs go that clients start (completed)")
+    parser = _command(
+        commands, "serve", "serve the simulator to clients in any language", example, _serve
+    )
     parser.add_argument(
-        "--step-per-poll", type=float, default=5.0, metavar="SECONDS", help="what each GET moves the clock by (5)"
+        "--port", type=int, default=0, help="the port on 127.0.0.1 (any that is free)"
+    )
+    parser.add_argument(
+        "--scenario", default="completed", help="how the jobs go that clients start (completed)"
+    )
+    parser.add_argument(
+        "--step-per-poll",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="what each GET moves the clock by (5)",
     )
     parser.add_argument("--token", help="the only token that is accepted (any)")
-    parser.add_argument("--log", metavar="FILE", help="where a line for each request goes (standard output)")
+    parser.add_argument(
+        "--log", metavar="FILE", help="where a line for each request goes (standard output)"
+    )
     parser.add_argument(
         "--documented-example",
         action="store_true",
-        help="answer every call with the published reference's example, whatever the uuid and the token",
+        help=(
+            "answer every call with the published reference's example, whatever the uuid and the"
+            " token"
+        ),
     )
 
 
@@ -113,7 +135,10 @@ def _serve(options: argparse.Namespace) -> int:
         source.serve_at(server.url)
     _say(f"serving at {server.url} (control: {server.url}{PREFIX}); stop with Ctrl-C")
     for name, value in server.env.items():
-        _say(f"export {name}={value if name != 'DIGITALOCEAN_ACCESS_TOKEN' or not options.token else '...'}")
+        _say(
+            "export"
+            f" {name}={value if name != 'DIGITALOCEAN_ACCESS_TOKEN' or not options.token else '...'}"
+        )
     # Not from the handler itself: it runs in the thread that serves.
     stop = threading.Thread(target=server.stop)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -131,8 +156,11 @@ def _served(options: argparse.Namespace, clock: Any) -> Any:
     from pytest_indexjob.simulation.simulator import Simulator
 
     def make(clock: Any) -> Simulator:
-        # A client with a real clock asks as fast as it likes, so the limits stay away unless injected.
-        simulator = Simulator(clock, token=options.token, requests_per_hour=None, requests_per_minute=None)
+        # A client with a real clock asks as fast as it likes, so the limits stay away unless
+        # injected.
+        simulator = Simulator(
+            clock, token=options.token, requests_per_hour=None, requests_per_minute=None
+        )
         simulator.plan(options.scenario)
         return simulator
 
@@ -150,14 +178,24 @@ def _log_line(request: Request, response: Response | None) -> str:
 
 
 def _add_record(commands: Any) -> None:
-    example = "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
+    example = (
+        "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
+    )
     text = "poll a live job to its end and record its whole life; goes on after an interruption"
     parser = _command(commands, "record", text, example, _record)
     parser.add_argument("uuid", help="the job's uuid")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the cassette to write")
-    parser.add_argument("--poll-interval", type=float, default=5.0, metavar="SECONDS", help="between polls (5)")
-    parser.add_argument("--timeout", type=float, default=86400.0, metavar="SECONDS", help="give up after (a day)")
-    parser.add_argument("--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN")
+    parser.add_argument(
+        "-o", "--output", required=True, type=Path, metavar="FILE", help="the cassette to write"
+    )
+    parser.add_argument(
+        "--poll-interval", type=float, default=5.0, metavar="SECONDS", help="between polls (5)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=86400.0, metavar="SECONDS", help="give up after (a day)"
+    )
+    parser.add_argument(
+        "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
+    )
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -166,17 +204,25 @@ def _record(options: argparse.Namespace) -> int:
     from pytest_indexjob.secrecy.redaction import environment_secrets
 
     recorder = LifeRecorder(
-        options.uuid, options.output, base_url=options.base_url or API_URL, secrets=environment_secrets(os.environ)
+        options.uuid,
+        options.output,
+        base_url=options.base_url or API_URL,
+        secrets=environment_secrets(os.environ),
     )
     if recorder.interactions:
         _say(f"going on after {len(recorder.interactions)} polls that were kept")
     try:
         job = recorder.record(
-            poll_interval=options.poll_interval, timeout=options.timeout, on_poll=lambda job: _say(_progress(job))
+            poll_interval=options.poll_interval,
+            timeout=options.timeout,
+            on_poll=lambda job: _say(_progress(job)),
         )
     except BaseException:
         if part_of(options.output).exists():
-            _say(f"what was polled is kept in {part_of(options.output)}: the same command goes on from there")
+            _say(
+                f"what was polled is kept in {part_of(options.output)}: the same command goes on"
+                " from there"
+            )
         raise
     _say(f"{options.output}: {len(recorder.interactions)} polls, ended {job.status.name}")
     return OK
@@ -184,8 +230,8 @@ def _record(options: argparse.Namespace) -> int:
 
 def _progress(job: IndexingJob) -> str:
     return (
-        f"{job.status.name} {job.phase.name} {job.indexed_file_count}/{job.total_file_count} files, "
-        f"{job.failed_item_count} failed"
+        f"{job.status.name} {job.phase.name} {job.indexed_file_count}/{job.total_file_count} files,"
+        f" {job.failed_item_count} failed"
     )
 
 
@@ -194,12 +240,18 @@ def _progress(job: IndexingJob) -> str:
 
 def _add_show(commands: Any) -> None:
     parser = _command(
-        commands, "show", "show a cassette's story", "pytest-indexjob show tests/cassettes/mine.yaml", _show
+        commands,
+        "show",
+        "show a cassette's story",
+        "pytest-indexjob show tests/cassettes/mine.yaml",
+        _show,
     )
     parser.add_argument("file", type=Path, help="the cassette")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
-    form.add_argument("--html", type=Path, metavar="FILE", help="as a page, which needs the extra `report`")
+    form.add_argument(
+        "--html", type=Path, metavar="FILE", help="as a page, which needs the extra `report`"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
     parser.add_argument(
         "--poll-interval",
@@ -227,7 +279,11 @@ def _show(options: argparse.Namespace) -> int:
     if not options.json and not options.html:
         width = shutil.get_terminal_size().columns
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        _say(timeline.story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose))
+        _say(
+            timeline.story_text(
+                exchanges, redact=redact, width=width, color=color, verbose=options.verbose
+            )
+        )
         return OK
     record = timeline.test_record(str(options.file), "recorded", 0.0, exchanges, redact=redact)
     if options.json:
@@ -243,7 +299,11 @@ def _show(options: argparse.Namespace) -> int:
 def _recordings(paths: Sequence[Path]) -> list[Recording]:
     from pytest_indexjob.recording.cassette import load
 
-    files = [file for path in paths for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])]
+    files = [
+        file
+        for path in paths
+        for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])
+    ]
     if not files:
         raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
     missing = next((file for file in files if not file.is_file()), None)
@@ -257,11 +317,20 @@ def _recordings(paths: Sequence[Path]) -> list[Recording]:
 
 def _add_audit(commands: Any) -> None:
     text = "look for secrets, damage, unfinished lives and unknown values in cassettes"
-    parser = _command(commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit)
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="cassettes, or folders of them")
-    parser.add_argument("--max-age", type=float, metavar="DAYS", help="tell of recordings that are older")
+    parser = _command(
+        commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit
+    )
     parser.add_argument(
-        "--used", type=Path, metavar="FILE", help="tell of files that are not in this list of --indexjob-used-file"
+        "paths", nargs="+", type=Path, metavar="PATH", help="cassettes, or folders of them"
+    )
+    parser.add_argument(
+        "--max-age", type=float, metavar="DAYS", help="tell of recordings that are older"
+    )
+    parser.add_argument(
+        "--used",
+        type=Path,
+        metavar="FILE",
+        help="tell of files that are not in this list of --indexjob-used-file",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
 
@@ -280,7 +349,12 @@ def _audit(options: argparse.Namespace) -> int:
     used = None
     if options.used:
         used = [Path(name) for name in json.loads(options.used.read_text(encoding="utf-8"))]
-    findings = audit(options.paths, secrets=environment_secrets(os.environ), max_age_days=options.max_age, used=used)
+    findings = audit(
+        options.paths,
+        secrets=environment_secrets(os.environ),
+        max_age_days=options.max_age,
+        used=used,
+    )
     _say(findings_json(findings) if options.json else findings_text(findings))
     return FINDINGS if findings else OK
 
@@ -290,11 +364,21 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _add_drift(commands: Any) -> None:
     text = "compare recorded answers with the contract"
-    parser = _command(commands, "drift", text, "pytest-indexjob drift tests/cassettes --spec openapi.yaml", _drift)
-    parser.add_argument("paths", nargs="*", type=Path, metavar="CASSETTE", help="cassettes, or folders of them")
-    parser.add_argument("--spec", type=Path, metavar="FILE", help="an OpenAPI document to compare with")
-    parser.add_argument("--live", metavar="UUID", help="ask the live service for this job, and compare that too")
-    parser.add_argument("--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN")
+    parser = _command(
+        commands, "drift", text, "pytest-indexjob drift tests/cassettes --spec openapi.yaml", _drift
+    )
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="CASSETTE", help="cassettes, or folders of them"
+    )
+    parser.add_argument(
+        "--spec", type=Path, metavar="FILE", help="an OpenAPI document to compare with"
+    )
+    parser.add_argument(
+        "--live", metavar="UUID", help="ask the live service for this job, and compare that too"
+    )
+    parser.add_argument(
+        "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -323,12 +407,22 @@ def _add_coverage(commands: Any) -> None:
     example = "pytest-indexjob coverage combine shard-*.json -o all.json"
     parser = _command(commands, "coverage", text, example, _coverage)
     parser.add_argument(
-        "action", choices=("combine", "report"), help="combine: write one file; report: print the table"
+        "action",
+        choices=("combine", "report"),
+        help="combine: write one file; report: print the table",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="what --indexjob-coverage-file wrote")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file that combine writes")
-    parser.add_argument("--skip-broken", action="store_true", help="go on without files that can't be read")
-    parser.add_argument("--fail-under", type=float, metavar="PERCENT", help="exit with 1 below this")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="what --indexjob-coverage-file wrote"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the file that combine writes"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="go on without files that can't be read"
+    )
+    parser.add_argument(
+        "--fail-under", type=float, metavar="PERCENT", help="exit with 1 below this"
+    )
 
 
 def _coverage(options: argparse.Namespace) -> int:

@@ -54,8 +54,8 @@ class Request(NamedTuple):
 class Response(NamedTuple):
     """An answer as a service would send it.
 
-    ``delay`` is the seconds (of the test's clock) that it takes; ``cut_after`` the bytes of the body after which the
-    connection is reset, or ``None`` for a whole answer.
+    ``delay`` is the seconds (of the test's clock) that it takes; ``cut_after`` the bytes of the
+    body after which the connection is reset, or ``None`` for a whole answer.
     """
 
     status: int
@@ -89,7 +89,10 @@ class Interaction(NamedTuple):
 
 
 class TransportFault(Exception):
-    """A source's way to say that no answer comes. Each way in turns it into its own client's exception."""
+    """A source's way to say that no answer comes.
+
+    Each way in turns it into its own client's exception.
+    """
 
     def __init__(self, kind: Literal["refused", "reset", "timeout"]) -> None:
         super().__init__(kind)
@@ -100,12 +103,18 @@ class Source(Protocol):
     """Whatever answers requests: a recording or the simulator."""
 
     def handle(self, request: Request) -> Response:
-        """The answer. Raises ``TransportFault`` for none, and an ``IndexJobError`` where it can't answer."""
+        """The answer.
+
+        Raises ``TransportFault`` for none, and an ``IndexJobError`` where it can't answer.
+        """
         ...
 
 
 class Exchange(NamedTuple):
-    """A request with what came of it: a response, or the error that took its place. ``at`` is in seconds."""
+    """A request with what came of it: a response, or the error that took its place.
+
+    ``at`` is in seconds.
+    """
 
     request: Request
     response: Response | None
@@ -116,7 +125,8 @@ class Exchange(NamedTuple):
 class Journal:
     """Every exchange of one test, in order, and the misses: requests that nothing could answer.
 
-    A miss left in ``misses`` fails the test at its end. A test that provokes one on purpose clears the list.
+    A miss left in ``misses`` fails the test at its end. A test that provokes one on purpose clears
+    the list.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""pytest's door: options, markers, hooks, fixtures. What they do is done elsewhere, and imported when needed."""
+"""pytest's door: options, markers, hooks, fixtures.
+
+What they do is done elsewhere, and imported when needed.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        f"{MARKER}(*names, strict=False): answer every indexing-job call of the test from these recordings (or from "
-        "the test's own); strict also fails the test if recorded answers were left unplayed",
+        f"{MARKER}(*names, strict=False): answer every indexing-job call of the test from these"
+        " recordings (or from the test's own); strict also fails the test if recorded answers were"
+        " left unplayed",
     )
     # 0 is a value too.
-    given = {name for name, value in vars(config.option).items() if value not in (None, "none") and value is not False}
+    given = {
+        name
+        for name, value in vars(config.option).items()
+        if value not in (None, "none") and value is not False
+    }
     if any(name.startswith("indexjob_") and name != "indexjob_live" for name in given):
         from pytest_indexjob.running.totals import register
 
@@ -51,16 +59,23 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Make the marker enough by itself."""
     names = getattr(item, "fixturenames", None)
     if names is not None and item.get_closest_marker(MARKER) and MARKER not in names:
-        # Before the other fixtures of the test, whose calls it is to answer; after the wider ones, which are not the
-        # test's. pytest has no public name for a fixture's scope.
+        # Before the other fixtures of the test, whose calls it is to answer; after the wider ones,
+        # which are not the test's. pytest has no public name for a fixture's scope.
         known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        own = (at for at, name in enumerate(names) if known.get(name) and known[name][-1].scope == "function")
+        own = (
+            at
+            for at, name in enumerate(names)
+            if known.get(name) and known[name][-1].scope == "function"
+        )
         names.insert(next(own, len(names)), MARKER)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Keep whether the test passed: only then is written what it recorded. Send along what the run adds up."""
+    """Keep whether the test passed: only then is written what it recorded.
+
+    Send along what the run adds up.
+    """
     if call.excinfo is not None and _INTERCEPTION in item.stash:
         from pytest_indexjob.running.totals import hide_secrets
 
@@ -76,7 +91,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
             passed = item.stash.get(_PASSED, False) and report.passed
-            report.indexjob = facts_of(item, interception, item.stash.get(_CALL, report), passed=passed)
+            report.indexjob = facts_of(
+                item, interception, item.stash.get(_CALL, report), passed=passed
+            )
     return report  # type: ignore[no-any-return]
 
 
@@ -112,7 +129,9 @@ def _complaint(item: pytest.Item, *, passed: bool = False) -> str:
     return interception.complaint(passed=passed) if interception else ""
 
 
-def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
     """Explain a plain comparison of jobs, data sources, statuses and phases."""
     import sys
 
@@ -128,7 +147,10 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 
 @pytest.fixture(scope="session")
 def indexjob_settings() -> IndexJobSettings:
-    """How ``indexjob_client`` reaches the service. Override it in a conftest: base URL, token, time-outs."""
+    """How ``indexjob_client`` reaches the service.
+
+    Override it in a conftest: base URL, token, time-outs.
+    """
     from pytest_indexjob.api.client import IndexJobSettings
 
     return IndexJobSettings()
@@ -161,7 +183,9 @@ def indexjob_journal(_indexjob_interception: Interception) -> Journal:
 
 @pytest.fixture
 def indexjob_cassette(
-    request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
+    request: pytest.FixtureRequest,
+    _indexjob_interception: Interception,
+    indexjob_settings: IndexJobSettings,
 ) -> Playback:
     """The recordings that the mark names, put in front of every HTTP client: ``.job_uuid``, ``.unplayed``."""
     from pytest_indexjob.running.one_test import play
@@ -182,7 +206,9 @@ def indexjob_clock(_indexjob_interception: Interception) -> Iterator[VirtualCloc
 
 @pytest.fixture
 def indexjob_simulator(
-    request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
+    request: pytest.FixtureRequest,
+    _indexjob_interception: Interception,
+    indexjob_settings: IndexJobSettings,
 ) -> Simulator:
     """A service that computes its answers, in front of every HTTP client: ``.start(scenario)``, ``.inject(fault)``."""
     from pytest_indexjob.running.one_test import simulate
@@ -191,10 +217,13 @@ def indexjob_simulator(
 
 
 @pytest.fixture
-def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Interception) -> Iterator[LoopbackServer]:
+def indexjob_server(
+    request: pytest.FixtureRequest, _indexjob_interception: Interception
+) -> Iterator[LoopbackServer]:
     """A real HTTP server on this machine, for other processes: ``.url``, ``.env``, ``.step_per_poll``.
 
-    The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless ``step_per_poll`` says else.
+    The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless
+    ``step_per_poll`` says else.
     """
     from pytest_indexjob.running.one_test import serve
 
@@ -205,7 +234,9 @@ def indexjob_server(request: pytest.FixtureRequest, _indexjob_interception: Inte
 
 @pytest.fixture
 def indexjob_client(
-    request: pytest.FixtureRequest, _indexjob_interception: Interception, indexjob_settings: IndexJobSettings
+    request: pytest.FixtureRequest,
+    _indexjob_interception: Interception,
+    indexjob_settings: IndexJobSettings,
 ) -> Iterator[IndexingJobClient]:
     """A client of the API: the marked cassette answers, or the simulator, or with ``--indexjob-live`` the service."""
     from pytest_indexjob.running.one_test import client_for

@@ -12,9 +12,9 @@ _ORIGINAL = "_indexjob_original"
 class Replacements:
     """Functions in the place of others, until they are put back.
 
-    A patch that was laid over one of them (``monkeypatch``, ``mock``) stays. It may be undone later and bring back what
-    it found, a replacement that has ended: that one has to do by then as the original does, and ``original`` looks
-    behind it.
+    A patch that was laid over one of them (``monkeypatch``, ``mock``) stays. It may be undone later
+    and bring back what it found, a replacement that has ended: that one has to do by then as the
+    original does, and ``original`` looks behind it.
     """
 
     def __init__(self) -> None:

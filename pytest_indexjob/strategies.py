@@ -1,7 +1,8 @@
 """Strategies for Hypothesis: jobs, their forms on the wire, whole lives of jobs, and what goes wrong on the way.
 
-Needs ``pip install 'pytest-indexjob[hypothesis]'``. An example shrinks to what matters, and its ``repr`` is code that
-can be pasted into a test, after ``import datetime`` and the names of this package that stand in it.
+Needs ``pip install 'pytest-indexjob[hypothesis]'``. An example shrinks to what matters, and its
+``repr`` is code that can be pasted into a test, after ``import datetime`` and the names of this
+package that stand in it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ except ImportError:
         "pytest_indexjob.strategies needs Hypothesis: pip install 'pytest-indexjob[hypothesis]'"
     ) from None
 
-# A fault's name, how many calls it strikes, and which (`None`: any), as `Simulator.inject` takes them.
+# A fault's name, how many calls it strikes, and which (`None`: any), as `Simulator.inject` takes
+# them.
 Misbehaviour = tuple[str, int, str | None]
 
 _E = TypeVar("_E", bound=WireEnum)
@@ -41,8 +43,8 @@ _E = TypeVar("_E", bound=WireEnum)
 def indexing_jobs() -> st.SearchStrategy[IndexingJob]:
     """Jobs that the contract allows, whatever they say: values of today and unknown ones, any counts and times.
 
-    Their parts need not agree with each other (a job may finish before it starts). ``lifecycles`` gives jobs whose
-    parts do.
+    Their parts need not agree with each other (a job may finish before it starts). ``lifecycles``
+    gives jobs whose parts do.
     """
     return _INDEXING_JOBS
 
@@ -55,8 +57,8 @@ def data_sources() -> st.SearchStrategy[IndexedDataSource]:
 def wire_jobs() -> st.SearchStrategy[dict[str, Any]]:
     """Jobs as parsed JSON, without the ``job`` around them, in any form that must be read.
 
-    Fields omitted, ``null`` and ``""``; uint64 as strings and as numbers, up to their limits; times with fractions and
-    offsets; unknown fields and unknown values.
+    Fields omitted, ``null`` and ``""``; uint64 as strings and as numbers, up to their limits; times
+    with fractions and offsets; unknown fields and unknown values.
     """
     return _WIRE_JOBS
 
@@ -64,8 +66,9 @@ def wire_jobs() -> st.SearchStrategy[dict[str, Any]]:
 def lifecycles(*, endless: bool = False) -> st.SearchStrategy[Scenario]:
     """Whole lives of jobs, for ``indexjob_simulator.start(scenario)``: any that the contract and the service allow.
 
-    They end within an hour, in any of the ends that a job can come to; with ``endless`` some never end. Every answer is
-    valid by the published OpenAPI, and at no moment does a job contradict itself.
+    They end within an hour, in any of the ends that a job can come to; with ``endless`` some never
+    end. Every answer is valid by the published OpenAPI, and at no moment does a job contradict
+    itself.
     """
     return _ENDLESS_LIFECYCLES if endless else _LIFECYCLES
 
@@ -78,8 +81,9 @@ def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
     return _MISBEHAVIOURS
 
 
-# Values of fields. A draw takes some 30 us, so each value is made of one; and its simplest is the field's default,
-# which a repr leaves out: that is what makes an example shrink to the fields that matter.
+# Values of fields. A draw takes some 30 us, so each value is made of one; and its simplest is the
+# field's default, which a repr leaves out: that is what makes an example shrink to the fields that
+# matter.
 
 _MOMENT = datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC)  # the start of a job that was seen live
 # What Go's zero time and an unset clock look like, and the last moment of RFC 3339.
@@ -103,9 +107,12 @@ def _time(number: int) -> datetime | None:
     if number <= _WHOLE:
         return _MOMENT + timedelta(seconds=number - 1) if number else None
     if number <= _FRACTIONS:
-        # A fraction, and an offset of whole quarters of an hour, as those of the world's clocks are.
+        # A fraction, and an offset of whole quarters of an hour, as those of the world's clocks
+        # are.
         zone = timezone(timedelta(minutes=15 * (number % 97 - 48)))
-        return (_MOMENT + timedelta(seconds=number - _WHOLE, microseconds=number * 7919 % 10**6)).astimezone(zone)
+        return (
+            _MOMENT + timedelta(seconds=number - _WHOLE, microseconds=number * 7919 % 10**6)
+        ).astimezone(zone)
     return _ODD_MOMENTS[number % len(_ODD_MOMENTS)]
 
 
@@ -123,8 +130,8 @@ _UINT64 = st.integers(0, UINT64_MAX)
 _INT64 = st.integers(0, INT64_MAX)
 _TEXTS = st.text(max_size=12)
 _JSON = st.none() | st.booleans() | st.integers() | _TEXTS | st.lists(st.integers(), max_size=2)
-# Fields that the service had in 2025-08, and made-up ones. Not `sampled_from`: the keys that it gives depend on those
-# before, so that none of them could be taken out.
+# Fields that the service had in 2025-08, and made-up ones. Not `sampled_from`: the keys that it
+# gives depend on those before, so that none of them could be taken out.
 _UNKNOWN_NAMES = ("total_items_indexed", "total_items_failed", "embedding_model", "costs", "")
 _UNKNOWN_FIELDS = st.dictionaries(
     st.integers(0, len(_UNKNOWN_NAMES) - 1).map(_UNKNOWN_NAMES.__getitem__), _JSON, max_size=2
@@ -172,7 +179,8 @@ _JOB_FIELDS: tuple[tuple[str, st.SearchStrategy[Any]], ...] = (
     ("data_source_uuids", st.lists(_UUIDS, max_size=3).map(tuple)),
     ("extra", _UNKNOWN_FIELDS),
 )
-# Most statuses come with the phase that the service sends beside them; the simplest is that nothing is said.
+# Most statuses come with the phase that the service sends beside them; the simplest is that nothing
+# is said.
 _STANDINGS = (
     (IndexingJobStatus.UNKNOWN, IndexingJobPhase.UNKNOWN),
     *(
@@ -231,7 +239,9 @@ def _wire_time(moment: datetime, fraction: str, offset: str, separator: str) -> 
 
 _WHOLE_SECONDS = st.integers(1, _WHOLE).map(_time)
 _WIRE_TIMES = st.one_of(
-    st.builds(_wire_time, _WHOLE_SECONDS, st.just(""), st.just("Z"), st.just("T")),  # as the live service's are
+    st.builds(
+        _wire_time, _WHOLE_SECONDS, st.just(""), st.just("Z"), st.just("T")
+    ),  # as the live service's are
     st.builds(
         _wire_time,
         _WHOLE_SECONDS,
@@ -240,7 +250,9 @@ _WIRE_TIMES = st.one_of(
         st.sampled_from("Tt "),
     ),
     # A leap second, Go's zero time, and the last moment of RFC 3339.
-    st.sampled_from(("2016-12-31T23:59:60Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")),
+    st.sampled_from(
+        ("2016-12-31T23:59:60Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z")
+    ),
 )
 
 
@@ -258,13 +270,20 @@ def _wire_values(name: str, default: object) -> st.SearchStrategy[Any]:
         odd = st.sampled_from((_LEFT_OUT, None, "", 0, "0", most, str(most)))
         return st.one_of(odd, counts.map(str), counts)
     if isinstance(default, tuple):
-        return st.one_of(st.sampled_from((_LEFT_OUT, None)), st.lists(_UUIDS.filter(bool), max_size=3))
+        return st.one_of(
+            st.sampled_from((_LEFT_OUT, None)), st.lists(_UUIDS.filter(bool), max_size=3)
+        )
     return st.one_of(_ABSENT, _UUIDS if name.endswith("uuid") else _TEXTS)
 
 
-def _wire_fields(model: type[IndexedDataSource | IndexingJob]) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
+def _wire_fields(
+    model: type[IndexedDataSource | IndexingJob],
+) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
     fields = [(name, _wire_values(name, default)) for name, default, _, _ in model._fields()]
-    return (*(field for field in fields if field[0] != "data_source_jobs"), ("extra", _UNKNOWN_FIELDS))
+    return (
+        *(field for field in fields if field[0] != "data_source_jobs"),
+        ("extra", _UNKNOWN_FIELDS),
+    )
 
 
 _WIRE_SOURCE_FIELDS = _wire_fields(IndexedDataSource)
@@ -272,7 +291,9 @@ _WIRE_JOB_FIELDS = _wire_fields(IndexingJob)
 _WIRE_SOURCE_NUMBERS: st.SearchStrategy[Any] = st.sampled_from((_LEFT_OUT, 1, 2, 3, 0, None))
 
 
-def _wire_object(draw: st.DrawFn, fields: Sequence[tuple[str, st.SearchStrategy[Any]]]) -> dict[str, Any]:
+def _wire_object(
+    draw: st.DrawFn, fields: Sequence[tuple[str, st.SearchStrategy[Any]]]
+) -> dict[str, Any]:
     wire = _some(draw, fields)
     unknown: dict[str, Any] = wire.pop("extra", {})
     return {name: value for name, value in wire.items() if value is not _LEFT_OUT} | unknown
@@ -305,7 +326,12 @@ class _End(NamedTuple):
 
 
 _ENDS = (
-    _End(IndexingJobStatus.COMPLETED, IndexingJobPhase.SUCCEEDED, ("indexed", "skipped", "removed"), ("indexed",)),
+    _End(
+        IndexingJobStatus.COMPLETED,
+        IndexingJobPhase.SUCCEEDED,
+        ("indexed", "skipped", "removed"),
+        ("indexed",),
+    ),
     _End(IndexingJobStatus.NO_CHANGES, IndexingJobPhase.SUCCEEDED, ("skipped",), ("skipped",)),
     _End(
         IndexingJobStatus.PARTIAL,
@@ -314,11 +340,18 @@ _ENDS = (
         ("indexed", "failed"),
     ),
     _End(
-        IndexingJobStatus.PARTIAL, IndexingJobPhase.SUCCEEDED, ("indexed", "skipped", "removed"), ("indexed", "skipped")
+        IndexingJobStatus.PARTIAL,
+        IndexingJobPhase.SUCCEEDED,
+        ("indexed", "skipped", "removed"),
+        ("indexed", "skipped"),
     ),
     _End(IndexingJobStatus.FAILED, IndexingJobPhase.FAILED, ("failed", "skipped"), ("failed",)),
     _End(IndexingJobStatus.FAILED, IndexingJobPhase.ERROR, ("left",)),
-    _End(IndexingJobStatus.CANCELLED, IndexingJobPhase.CANCELLED, ("indexed", "failed", "skipped", "removed", "left")),
+    _End(
+        IndexingJobStatus.CANCELLED,
+        IndexingJobPhase.CANCELLED,
+        ("indexed", "failed", "skipped", "removed", "left"),
+    ),
 )
 _SOME_FILES = st.integers(0, 2**60)  # four of them are still a uint64
 _AT_LEAST_ONE = st.integers(1, 2**60)
@@ -332,7 +365,10 @@ _MOST_SOURCES = 3
 def _final_counts(draw: st.DrawFn, end: _End) -> list[dict[str, int]]:
     number = draw(st.integers(1 if end.must else 0, _MOST_SOURCES))
     return [
-        {name: draw(_AT_LEAST_ONE if name in end.must and not at else _SOME_FILES) for name in end.may}
+        {
+            name: draw(_AT_LEAST_ONE if name in end.must and not at else _SOME_FILES)
+            for name in end.may
+        }
         for at in range(number)
     ]
 
@@ -359,7 +395,9 @@ def _source_at(end: _End, final: Mapping[str, int], share: int) -> IndexedDataSo
 
 
 def _final_status(end: _End, final: Mapping[str, int]) -> DataSourceStatus:
-    partly = final.get("failed", 0) or (end.status is IndexingJobStatus.PARTIAL and final.get("skipped", 0))
+    partly = final.get("failed", 0) or (
+        end.status is IndexingJobStatus.PARTIAL and final.get("skipped", 0)
+    )
     if end.status is IndexingJobStatus.FAILED:
         return DataSourceStatus.FAILED
     if final.get("left", 0):
@@ -371,7 +409,9 @@ def _final_status(end: _End, final: Mapping[str, int]) -> DataSourceStatus:
 
 def _progress(draw: st.DrawFn, number: int) -> Iterable[tuple[int, ...]]:
     """Shares of work done, of each data source at each of some moments: never less than before."""
-    jumps = draw(st.lists(st.tuples(*(_SHARES for _ in range(number))), max_size=3)) if number else []
+    jumps = (
+        draw(st.lists(st.tuples(*(_SHARES for _ in range(number))), max_size=3)) if number else []
+    )
     return itertools.accumulate(jumps, lambda before, now: tuple(map(max, before, now)))
 
 
@@ -384,7 +424,9 @@ def _lifecycle(draw: st.DrawFn, endless: bool) -> Scenario:
         states.append((IndexingJobStatus.PENDING, IndexingJobPhase.PENDING, ()))
     # No totals at first, then counts that jump.
     running = itertools.chain([()], _progress(draw, len(final)))
-    states += [(IndexingJobStatus.IN_PROGRESS, IndexingJobPhase.RUNNING, shares) for shares in running]
+    states += [
+        (IndexingJobStatus.IN_PROGRESS, IndexingJobPhase.RUNNING, shares) for shares in running
+    ]
     if not (endless and draw(st.booleans())):
         states.append((end.status, end.phase, (100,) * len(final)))
     moments = itertools.accumulate((draw(_GAPS) for _ in states[1:]), initial=0)

@@ -7,7 +7,8 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# pytester forgets what an inner run imported: importing it again is slow, and libyaml can't be imported twice.
+# pytester forgets what an inner run imported: importing it again is slow, and libyaml can't be
+# imported twice.
 import hypothesis  # noqa: F401
 import pytest
 import vcr.patch  # noqa: F401
@@ -38,13 +39,15 @@ def cassette_text(*answers, url=JOB_URL, method="GET"):
 
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch):
-    """Inner runs print and record as on a developer's machine: pytest and the plugin look for this variable."""
+    """Inner runs print and record as on a developer's machine: pytest and the plugin look for
+    this variable."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("BUILD_NUMBER", raising=False)
 
 
 class LoopbackServer:
-    """A real HTTP server of this process, which answers by a function and keeps what it was asked."""
+    """A real HTTP server of this process, which answers by a function and keeps what it was
+    asked."""
 
     def __init__(self, answer):
         self.requests = []
@@ -60,7 +63,9 @@ class LoopbackServer:
 
             def reply(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                request = Request(self.command, server.url + self.path, tuple(self.headers.items()), body)
+                request = Request(
+                    self.command, server.url + self.path, tuple(self.headers.items()), body
+                )
                 server.requests.append(request)
                 response = answer(request)
                 self.send_response(response.status)
@@ -84,7 +89,9 @@ class LoopbackServer:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def close(self):
         self._server.shutdown()

@@ -46,7 +46,11 @@ def imports(path, *, typing):
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 node.body = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pytest_indexjob."):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.startswith("pytest_indexjob.")
+        ):
             yield node.module.removeprefix("pytest_indexjob.")
 
 
@@ -65,14 +69,21 @@ def test_arrows_only_go_down():
 def test_every_public_name_loads_and_is_declared_to_type_checkers():
     for name in dir(pytest_indexjob):
         assert getattr(pytest_indexjob, name) is not None
-    declared = {node.split(" as ")[1] for node in (PACKAGE / "__init__.py").read_text().splitlines() if " as " in node}
+    declared = {
+        node.split(" as ")[1]
+        for node in (PACKAGE / "__init__.py").read_text().splitlines()
+        if " as " in node
+    }
     assert declared == set(dir(pytest_indexjob)) - {"__version__"}
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = pytest_indexjob.nonsense
 
 
 def test_the_package_itself_loads_nothing():
-    code = "import sys, pytest_indexjob; print([name for name in sys.modules if name.startswith('pytest_indexjob.')])"
+    code = (
+        "import sys, pytest_indexjob; print([name for name in sys.modules if"
+        " name.startswith('pytest_indexjob.')])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -93,7 +104,12 @@ def test_virtual_time():
     clock = VirtualClock()
     clock.sleep(3)
     clock.advance(0.5)
-    assert (clock.elapsed, clock.monotonic(), clock.time(), clock.sleeps) == (3.5, 3.5, START + 3.5, [3])
+    assert (clock.elapsed, clock.monotonic(), clock.time(), clock.sleeps) == (
+        3.5,
+        3.5,
+        START + 3.5,
+        [3],
+    )
     for wrong in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="only go forwards"):
             clock.advance(wrong)

@@ -35,7 +35,13 @@ from pytest_indexjob.api.models import UINT64_MAX
 from pytest_indexjob.api.schema import json_schema, operation_of
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
-from pytest_indexjob.strategies import data_sources, indexing_jobs, lifecycles, misbehaviours, wire_jobs
+from pytest_indexjob.strategies import (
+    data_sources,
+    indexing_jobs,
+    lifecycles,
+    misbehaviours,
+    wire_jobs,
+)
 
 # What a test that an example is pasted into imports.
 NAMES = {
@@ -68,17 +74,25 @@ class Play:
         self.simulator = Simulator(self.clock, journal=self.journal, requests_per_minute=None)
         interception = Interception(self.journal, self.clock)
         interception.simulate(self.simulator)
-        self.client = IndexingJobClient("token", session=interception.session(), clock=self.clock, **options)
+        self.client = IndexingJobClient(
+            "token", session=interception.session(), clock=self.clock, **options
+        )
         self.job = self.simulator.start(scenario)
 
 
 def smallest(strategy, condition):
-    return find(strategy, condition, settings=settings(database=None, max_examples=5000, deadline=None))
+    return find(
+        strategy, condition, settings=settings(database=None, max_examples=5000, deadline=None)
+    )
 
 
 def some(strategy, condition):
     """Any example of a kind, which is found faster than the smallest."""
-    return find(strategy, condition, settings=settings(database=None, max_examples=5000, phases=[Phase.generate]))
+    return find(
+        strategy,
+        condition,
+        settings=settings(database=None, max_examples=5000, phases=[Phase.generate]),
+    )
 
 
 # What they give.
@@ -136,16 +150,20 @@ ONE_SECOND = dt.datetime(2025, 10, 31, 1, 8, 33, tzinfo=dt.UTC)
 def test_a_job_shrinks_to_what_matters(condition, example):
     sources = [example] if isinstance(example, dict) else example
     if isinstance(sources, list):
-        example = IndexingJob(data_source_jobs=tuple(IndexedDataSource(**fields) for fields in sources))
+        example = IndexingJob(
+            data_source_jobs=tuple(IndexedDataSource(**fields) for fields in sources)
+        )
     assert smallest(indexing_jobs(), condition) == example
 
 
 def test_other_examples_shrink_to_what_matters():
-    assert smallest(data_sources(), lambda source: source.error_msg) == IndexedDataSource(error_msg="0")
+    assert smallest(data_sources(), lambda source: source.error_msg) == IndexedDataSource(
+        error_msg="0"
+    )
     assert list(smallest(wire_jobs(), lambda wire: "" in wire.values()).values()) == [""]
-    assert smallest(misbehaviours(), lambda wrong: ("redirect", "list") in [(name, on) for name, _, on in wrong]) == [
-        ("redirect", 1, "list")
-    ]
+    assert smallest(
+        misbehaviours(), lambda wrong: ("redirect", "list") in [(name, on) for name, _, on in wrong]
+    ) == [("redirect", 1, "list")]
     life = smallest(lifecycles(), lambda life: life.status is IndexingJobStatus.PARTIAL)
     assert [step.at for step in life.steps] == [0, 1]
     assert life.steps[1].data_sources[0].total_file_count == 2
@@ -158,7 +176,11 @@ MEMBERS = [*IndexingJobStatus, *IndexingJobPhase, *DataSourceStatus]
 @pytest.mark.parametrize("member", MEMBERS, ids=repr)
 def test_jobs_say_each_value_of_the_contract(member):
     def says(job):
-        return member in (job.status, job.phase, *(source.status for source in job.data_source_jobs))
+        return member in (
+            job.status,
+            job.phase,
+            *(source.status for source in job.data_source_jobs),
+        )
 
     some(indexing_jobs(), says)
     some(wire_jobs(), lambda wire: says(IndexingJob.from_wire(wire)))
@@ -193,8 +215,10 @@ def test_without_hypothesis_one_line_says_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import pytest_indexjob.strategies"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "ImportError: pytest_indexjob.strategies needs Hypothesis: pip install 'pytest-indexjob[hypothesis]'"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "ImportError: pytest_indexjob.strategies needs Hypothesis: pip install"
+        " 'pytest-indexjob[hypothesis]'"
     )
     assert done.stderr.count("Traceback") == 1
 
@@ -247,7 +271,9 @@ PAIRS = [
 
 @pytest.mark.parametrize(("status", "phase"), PAIRS)
 def test_lives_come_to_each_end(status, phase):
-    life = smallest(lifecycles(), lambda life: (life.status.name, life.phase.name) == (status, phase))
+    life = smallest(
+        lifecycles(), lambda life: (life.status.name, life.phase.name) == (status, phase)
+    )
     assert len(life.steps) == 2
 
 
@@ -265,9 +291,13 @@ LIVES = {
     "final counts that stand": lambda life: (
         len(life.steps) > 2 and life.steps[-1].data_sources == life.steps[-2].data_sources != ()
     ),
-    "counts over 2**53": lambda life: any(source.total_file_count > 2**53 for source in life.steps[-1].data_sources),
+    "counts over 2**53": lambda life: any(
+        source.total_file_count > 2**53 for source in life.steps[-1].data_sources
+    ),
     "fractions": lambda life: life.fractions,
-    "nothing seen before the end": lambda life: len(life.steps) == 2 and life.data_source_count == 1,
+    "nothing seen before the end": lambda life: (
+        len(life.steps) == 2 and life.data_source_count == 1
+    ),
 }
 
 
@@ -300,7 +330,9 @@ def test_a_job_agrees_with_itself_at_every_moment_of_its_life(life):
         job = assert_consistent(play.client.get(play.job.uuid))
         assert (job.status, job.phase) == (step.status, step.phase)
         jsonschema.validate(json.loads(play.journal.exchanges[-1].response.body), schema)
-        for earlier, later in zip(before.data_source_jobs if before else (), job.data_source_jobs, strict=False):
+        for earlier, later in zip(
+            before.data_source_jobs if before else (), job.data_source_jobs, strict=False
+        ):
             assert earlier.total_file_count == later.total_file_count
             assert earlier.indexed_item_count <= later.indexed_item_count
             assert earlier.total_bytes_indexed <= later.total_bytes_indexed
@@ -313,7 +345,12 @@ def test_the_counts_of_an_end_are_those_of_its_meaning(life):
     sources = life.steps[-1].data_sources
     indexed, failed, skipped, files = (
         sum(getattr(source, name) for source in sources)
-        for name in ("indexed_item_count", "failed_item_count", "skipped_item_count", "total_file_count")
+        for name in (
+            "indexed_item_count",
+            "failed_item_count",
+            "skipped_item_count",
+            "total_file_count",
+        )
     )
     if life.status is IndexingJobStatus.COMPLETED:
         assert indexed
@@ -333,7 +370,9 @@ def test_the_counts_of_an_end_are_those_of_its_meaning(life):
 
 @pytest.mark.parametrize("fault", faults.names())
 def test_each_fault_is_among_what_goes_wrong(fault):
-    assert smallest(misbehaviours(), lambda wrong: fault in [name for name, _, _ in wrong]) == [(fault, 1, None)]
+    assert smallest(misbehaviours(), lambda wrong: fault in [name for name, _, _ in wrong]) == [
+        (fault, 1, None)
+    ]
 
 
 def calls_of(client, job):
@@ -358,7 +397,9 @@ def test_the_client_raises_its_own_errors_alone_and_never_hangs(wrong, life, ret
             call()
     assert play.journal.misses == []
     struck = sum(times for _, times, _ in wrong)
-    assert len(play.journal) <= 16 + 8 + struck  # the polls of a wait, the other calls, and what was tried again
+    assert (
+        len(play.journal) <= 16 + 8 + struck
+    )  # the polls of a wait, the other calls, and what was tried again
     assert play.clock.elapsed <= 900 + 60 + 60 * struck
 
 

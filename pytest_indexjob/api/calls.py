@@ -1,6 +1,7 @@
 """The calls of the indexing-job API and where it is: each fact once, for everything that asks, answers or checks.
 
-Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in ``schema``.
+Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in
+``schema``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 API_URL = "https://api.digitalocean.com"
 TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
-# Where the known clients look for another base URL: the official Python client; doctl and Terraform.
+# Where the known clients look for another base URL: the official Python client; doctl and
+# Terraform.
 URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
 
 API_ROOT = "/v2/gen-ai/"
@@ -44,9 +46,13 @@ CALLS = (
     Call("jobs", "cancel", "PUT", f"{JOBS_PATH}/{{uuid}}/cancel"),
     Call("jobs", "data_sources", "GET", f"{JOBS_PATH}/{{uuid}}/data_sources"),
     Call("jobs", "details_signed_url", "GET", f"{JOBS_PATH}/{{uuid}}/details_signed_url"),
-    Call("jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"),
+    Call(
+        "jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"
+    ),
 )
-_BY_NAME = {call.name: call for call in CALLS} | {call.short_name: call for call in CALLS if call.resource == "jobs"}
+_BY_NAME = {call.name: call for call in CALLS} | {
+    call.short_name: call for call in CALLS if call.resource == "jobs"
+}
 
 
 class CallMatch(NamedTuple):
@@ -96,7 +102,10 @@ def match(method: str, path: str) -> CallMatch | WrongMethod | None:
 
 
 def named(name: str) -> Call:
-    """The call of that name: ``jobs.get``, or short ``get``. Raises ``ValueError``, naming the calls, for none."""
+    """The call of that name: ``jobs.get``, or short ``get``.
+
+    Raises ``ValueError``, naming the calls, for none.
+    """
     try:
         return _BY_NAME[name]
     except KeyError:

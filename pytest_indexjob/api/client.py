@@ -1,7 +1,7 @@
 """A client of the seven calls of the indexing-job API, on requests.
 
-Source of paths, methods and bodies: the published OpenAPI; of ``job already running`` and the sparse answer to POST:
-the live service.
+Source of paths, methods and bodies: the published OpenAPI; of ``job already running`` and the
+sparse answer to POST: the live service.
 """
 
 from __future__ import annotations
@@ -32,12 +32,19 @@ from pytest_indexjob.api.errors import (
     WaitTimeoutError,
 )
 from pytest_indexjob.api.json_body import parse_json
-from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage, read_list, read_object
+from pytest_indexjob.api.models import (
+    IndexedDataSource,
+    IndexingJob,
+    IndexingJobPage,
+    read_list,
+    read_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-# A retry-after beyond this is not waited for: the error is raised, with retry_after, so that the caller can decide.
+# A retry-after beyond this is not waited for: the error is raised, with retry_after, so that the
+# caller can decide.
 LONGEST_RETRY_AFTER = 60.0
 _LONGEST_BACKOFF = 8.0
 
@@ -71,9 +78,10 @@ class Clock(Protocol):
 class IndexJobSettings:
     """How ``indexjob_client`` reaches the service; return one from your own ``indexjob_settings`` fixture to change it.
 
-    ``timeout`` (of connecting and of reading) is in seconds. Without a token, a made-up one serves for recorded and
-    simulated answers, and ``DIGITALOCEAN_ACCESS_TOKEN`` for the live service. ``secrets`` are values that no recording
-    may hold, besides the token and those of the environment.
+    ``timeout`` (of connecting and of reading) is in seconds. Without a token, a made-up one serves
+    for recorded and simulated answers, and ``DIGITALOCEAN_ACCESS_TOKEN`` for the live service.
+    ``secrets`` are values that no recording may hold, besides the token and those of the
+    environment.
     """
 
     base_url: str = API_URL
@@ -84,7 +92,10 @@ class IndexJobSettings:
 
 
 class _BearerAuth(AuthBase):
-    """Puts the token on a request. Given as ``auth``, it also keeps a netrc entry from taking its place."""
+    """Puts the token on a request.
+
+    Given as ``auth``, it also keeps a netrc entry from taking its place.
+    """
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -102,10 +113,11 @@ class _BearerAuth(AuthBase):
 class IndexingJobClient:
     """Calls the indexing-job API.
 
-    ``timeout`` is in seconds, for connecting and for each read. ``retries`` is how often a call is tried again after
-    429, 5xx, and for GETs after a connection failure; a ``retry-after`` of at most 60 s is obeyed. ``clock`` (the
-    ``time`` module unless given) does all waiting. Every call raises an ``ApiError`` for an error answer,
-    ``TransportError`` for none, ``DecodeError`` for one that is not by the contract.
+    ``timeout`` is in seconds, for connecting and for each read. ``retries`` is how often a call is
+    tried again after 429, 5xx, and for GETs after a connection failure; a ``retry-after`` of at
+    most 60 s is obeyed. ``clock`` (the ``time`` module unless given) does all waiting. Every call
+    raises an ``ApiError`` for an error answer, ``TransportError`` for none, ``DecodeError`` for one
+    that is not by the contract.
     """
 
     def __init__(
@@ -120,9 +132,13 @@ class IndexingJobClient:
     ) -> None:
         token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
         if not token or not token.isascii() or not token.isprintable():
-            raise ValueError(f"a token is needed, in printable ASCII: give token=, or set {TOKEN_VARIABLE}")
+            raise ValueError(
+                f"a token is needed, in printable ASCII: give token=, or set {TOKEN_VARIABLE}"
+            )
         if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"base_url must begin with http:// or https://, not {base_url.split('@')[-1]!r}")
+            raise ValueError(
+                f"base_url must begin with http:// or https://, not {base_url.split('@')[-1]!r}"
+            )
         self.base_url = base_url.rstrip("/")
         self.timeout = _positive("timeout", timeout)
         if retries < 0:
@@ -168,7 +184,8 @@ class IndexingJobClient:
         while page.next is not None:
             if page.next in read:
                 raise DecodeError(
-                    "$.links.pages.next", f"page {page.next} was read already: the links lead in a circle"
+                    "$.links.pages.next",
+                    f"page {page.next} was read already: the links lead in a circle",
                 )
             read.add(page.next)
             page = self.list(page.next, per_page)
@@ -176,13 +193,17 @@ class IndexingJobClient:
 
     def list_for_knowledge_base(self, uuid: str) -> IndexingJobPage:
         """The latest 15 jobs of a knowledge base."""
-        return IndexingJobPage.from_wire(self._call("GET", f"{KNOWLEDGE_BASES_PATH}/{_segment(uuid)}/indexing_jobs"))
+        return IndexingJobPage.from_wire(
+            self._call("GET", f"{KNOWLEDGE_BASES_PATH}/{_segment(uuid)}/indexing_jobs")
+        )
 
-    def create(self, knowledge_base_uuid: str, data_source_uuids: Sequence[str] = ()) -> IndexingJob:
+    def create(
+        self, knowledge_base_uuid: str, data_source_uuids: Sequence[str] = ()
+    ) -> IndexingJob:
         """Start a job; no data sources named means all of them.
 
-        The live service's answer is sparse (PENDING, without data sources). It refuses a second job of the same
-        knowledge base; that this is a ``ConflictError`` is a guess.
+        The live service's answer is sparse (PENDING, without data sources). It refuses a second job
+        of the same knowledge base; that this is a ``ConflictError`` is a guess.
         """
         _segment(knowledge_base_uuid)
         body: dict[str, Any] = {"knowledge_base_uuid": knowledge_base_uuid}
@@ -202,8 +223,13 @@ class IndexingJobClient:
         return tuple(IndexedDataSource.from_wire(item, f"{path}[{at}]") for at, item in items)
 
     def details_signed_url(self, uuid: str) -> str:
-        """Where the job's report can be fetched. The URL is a secret: whoever has it can read the report."""
-        body = read_object(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/details_signed_url"), "$")
+        """Where the job's report can be fetched.
+
+        The URL is a secret: whoever has it can read the report.
+        """
+        body = read_object(
+            self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/details_signed_url"), "$"
+        )
         url = body.get("signed_url")
         if not isinstance(url, str) or not url:
             raise DecodeError("$.signed_url", "a URL was expected")
@@ -219,8 +245,9 @@ class IndexingJobClient:
     ) -> IndexingJob:
         """Poll until the job has ended and return it, whatever its outcome. Both times are in seconds.
 
-        A job whose phase and status are missing or unknown is polled until ``timeout``. Raises ``WaitTimeoutError``
-        (with the last job and all polls) then, and ``DecodeError`` at once where the answer holds no job.
+        A job whose phase and status are missing or unknown is polled until ``timeout``. Raises
+        ``WaitTimeoutError`` (with the last job and all polls) then, and ``DecodeError`` at once
+        where the answer holds no job.
         """
         deadline = self._clock.monotonic() + _positive("timeout", timeout, or_zero=True)
         _positive("poll_interval", poll_interval)
@@ -235,15 +262,21 @@ class IndexingJobClient:
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 raise WaitTimeoutError(
-                    f"the job {uuid} did not end in {timeout:g} s: after {len(polls)} polls its status is "
-                    f"{job.status.name}, its phase {job.phase.name}",
+                    f"the job {uuid} did not end in {timeout:g} s: after {len(polls)} polls its"
+                    f" status is {job.status.name}, its phase {job.phase.name}",
                     job=job,
                     polls=tuple(polls),
                     timeout=timeout,
                 )
             self._clock.sleep(min(poll_interval, remaining))
 
-    def _call(self, method: str, path: str, body: object = None, parameters: Mapping[str, str] | None = None) -> object:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> object:
         """One call, tried again where that may help. Returns the parsed JSON."""
         for attempt in range(self.retries + 1):
             last = attempt == self.retries
@@ -257,15 +290,21 @@ class IndexingJobClient:
             else:
                 if 200 <= response.status_code < 300:
                     return parse_json(response.content, response.headers.get("content-type", ""))
-                error = _api_error(response, f"{method} {path}", self._clock.time(), self._auth.without_token)
+                error = _api_error(
+                    response, f"{method} {path}", self._clock.time(), self._auth.without_token
+                )
                 delay = getattr(error, "retry_after", None)
                 hopeless = response.status_code != 429 and response.status_code < 500
                 if last or hopeless or (delay or 0.0) > LONGEST_RETRY_AFTER:
                     raise error
-            self._clock.sleep(delay if delay is not None else min(0.5 * 2**attempt, _LONGEST_BACKOFF))
+            self._clock.sleep(
+                delay if delay is not None else min(0.5 * 2**attempt, _LONGEST_BACKOFF)
+            )
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _send(self, method: str, path: str, body: object, parameters: Mapping[str, str] | None) -> requests.Response:
+    def _send(
+        self, method: str, path: str, body: object, parameters: Mapping[str, str] | None
+    ) -> requests.Response:
         try:
             return self._session.request(
                 method,
@@ -279,8 +318,11 @@ class IndexingJobClient:
             )
         except requests.RequestException as error:
             reason = f"{type(error).__name__}"
-        # Raised outside the handler: the chained tracebacks' frames hold the headers, token and all.
-        raise TransportError(f"{method} {path} got no answer: {reason}", method=method, path=path, reason=reason)
+        # Raised outside the handler: the chained tracebacks' frames hold the headers, token and
+        # all.
+        raise TransportError(
+            f"{method} {path} got no answer: {reason}", method=method, path=path, reason=reason
+        )
 
 
 def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
@@ -291,7 +333,8 @@ def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
 
 def _segment(uuid: str) -> str:
     """An identifier as one segment of a path, whatever is in it."""
-    # "." and ".." can't be quoted: every HTTP library resolves them, quoted or not, to another path.
+    # "." and ".." can't be quoted: every HTTP library resolves them, quoted or not, to another
+    # path.
     if not isinstance(uuid, str) or uuid.strip() in ("", ".", ".."):
         raise ValueError(f"a uuid is needed, not {uuid!r}")
     return quote(uuid, safe="")
@@ -318,7 +361,9 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _api_error(response: requests.Response, call: str, now: float, redact: Callable[[str], str]) -> ApiError:
+def _api_error(
+    response: requests.Response, call: str, now: float, redact: Callable[[str], str]
+) -> ApiError:
     try:
         parsed = parse_json(response.content)
     except DecodeError:
@@ -328,8 +373,12 @@ def _api_error(response: requests.Response, call: str, now: float, redact: Calla
     given["request_id"] = given["request_id"] or response.headers.get("x-request-id", "")
     # Before it is cut, as half a token is one too many.
     fields = {name: redact(text)[:500] for name, text in given.items()}
-    kind = _ERRORS.get(response.status_code, ServerError if response.status_code >= 500 else ApiError)
+    kind = _ERRORS.get(
+        response.status_code, ServerError if response.status_code >= 500 else ApiError
+    )
     error = kind(response.status_code, **fields, call=call)
     if isinstance(error, RateLimitError) or response.status_code == 503:
-        error.__dict__["retry_after"] = retry_after_seconds(response.headers.get("retry-after"), now)
+        error.__dict__["retry_after"] = retry_after_seconds(
+            response.headers.get("retry-after"), now
+        )
     return error

@@ -1,28 +1,23 @@
 """Every error this package raises.
 
-    IndexJobError
-    ├── ApiError                     the service answered with an error
-    │   ├── BadRequestError          400
-    │   ├── AuthenticationError      401
-    │   ├── PermissionDeniedError    403
-    │   ├── NotFoundError            404
-    │   ├── ConflictError            409
-    │   ├── RateLimitError           429, with retry_after
-    │   └── ServerError              5xx
-    ├── TransportError               no answer came
-    ├── DecodeError                  an answer came that is not by the contract, with the JSON path
-    ├── WaitTimeoutError             the job did not end in time, with the last job and all polls
-    ├── NetworkBlockedError          the offline guard stopped a connection
-    ├── UnknownCallError             the simulator was asked for what is no call of the API
-    ├── CoverageFileError            a file of outcome coverage can't be used (it stands in checking.coverage)
-    └── CassetteError                a recording can't be used
+    IndexJobError ├── ApiError                     the service answered with an error │   ├──
+    BadRequestError          400 │   ├── AuthenticationError      401 │   ├── PermissionDeniedError
+    403 │   ├── NotFoundError            404 │   ├── ConflictError            409 │   ├──
+    RateLimitError           429, with retry_after │   └── ServerError              5xx ├──
+    TransportError               no answer came ├── DecodeError                  an answer came that
+    is not by the contract, with the JSON path ├── WaitTimeoutError             the job did not end
+    in time, with the last job and all polls ├── NetworkBlockedError          the offline guard
+    stopped a connection ├── UnknownCallError             the simulator was asked for what is no
+    call of the API ├── CoverageFileError            a file of outcome coverage can't be used (it
+    stands in checking.coverage) └── CassetteError                a recording can't be used
         ├── CassetteNotFoundError
         ├── CassetteCorruptError
         ├── CassetteMissError        no recorded answer fits the request
         ├── CassetteExhaustedError   the recorded answers ran out
         └── CassetteLeakError        a secret was about to be written
 
-Each carries its facts as fields; its text says what was wanted, what was there, and the way out. None holds a secret.
+Each carries its facts as fields; its text says what was wanted, what was there, and the way out.
+None holds a secret.
 """
 
 from __future__ import annotations
@@ -43,13 +38,21 @@ class IndexJobError(Exception):
 class ApiError(IndexJobError):
     """The service answered with an error status.
 
-    ``status_code`` is the HTTP status; ``id``, ``message`` and ``request_id`` are the body's fields by the published
-    OpenAPI (``request_id`` may come as the ``x-request-id`` header), empty where the body had none.
+    ``status_code`` is the HTTP status; ``id``, ``message`` and ``request_id`` are the body's fields
+    by the published OpenAPI (``request_id`` may come as the ``x-request-id`` header), empty where
+    the body had none.
     """
 
     default_id: ClassVar[str] = ""
 
-    def __init__(self, status_code: int, id: str = "", message: str = "", request_id: str = "", call: str = "") -> None:
+    def __init__(
+        self,
+        status_code: int,
+        id: str = "",
+        message: str = "",
+        request_id: str = "",
+        call: str = "",
+    ) -> None:
         self.status_code = status_code
         self.id = id
         self.message = message
@@ -69,7 +72,9 @@ class ApiError(IndexJobError):
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(cls: type[IndexJobError], args: tuple[Any, ...], state: dict[str, Any]) -> IndexJobError:
+def _rebuild(
+    cls: type[IndexJobError], args: tuple[Any, ...], state: dict[str, Any]
+) -> IndexJobError:
     """Make an error again in another process (pytest-xdist sends them), without its constructor's checks."""
     error = cls.__new__(cls, *args)
     error.args = args
@@ -98,7 +103,10 @@ class ConflictError(ApiError):
 
 
 class RateLimitError(ApiError):
-    """429: too many requests. ``retry_after`` is seconds, or ``None`` where the service did not say."""
+    """429: too many requests.
+
+    ``retry_after`` is seconds, or ``None`` where the service did not say.
+    """
 
     retry_after: float | None = None
 
@@ -119,7 +127,10 @@ class _FieldError(IndexJobError):
 
 
 class TransportError(_FieldError):
-    """No answer came: refused, reset, timed out, or cut short. ``method``, ``path``, ``reason`` say where and why."""
+    """No answer came: refused, reset, timed out, or cut short.
+
+    ``method``, ``path``, ``reason`` say where and why.
+    """
 
     method: str
     path: str
@@ -127,7 +138,10 @@ class TransportError(_FieldError):
 
 
 class DecodeError(_FieldError):
-    """The answer is not by the contract. ``path`` is the JSON path: ``$.job.data_source_jobs[0].status``."""
+    """The answer is not by the contract.
+
+    ``path`` is the JSON path: ``$.job.data_source_jobs[0].status``.
+    """
 
     path: str
 
@@ -136,7 +150,10 @@ class DecodeError(_FieldError):
 
 
 class WaitTimeoutError(_FieldError):
-    """The job did not end in time. ``job`` is the last one seen, ``polls`` every one, ``timeout`` in seconds."""
+    """The job did not end in time.
+
+    ``job`` is the last one seen, ``polls`` every one, ``timeout`` in seconds.
+    """
 
     job: IndexingJob
     polls: Sequence[IndexingJob]
@@ -144,7 +161,10 @@ class WaitTimeoutError(_FieldError):
 
 
 class NetworkBlockedError(_FieldError):
-    """A connection was stopped since nothing may reach the network in this test. ``host``, ``port`` and ``test``."""
+    """A connection was stopped since nothing may reach the network in this test.
+
+    ``host``, ``port`` and ``test``.
+    """
 
     host: str
     port: int | None
@@ -176,7 +196,10 @@ class CassetteCorruptError(CassetteError):
 
 
 class CassetteMissError(CassetteError):
-    """No recorded answer fits the request. ``request`` is the one asked, ``nearest`` the recorded one most like it."""
+    """No recorded answer fits the request.
+
+    ``request`` is the one asked, ``nearest`` the recorded one most like it.
+    """
 
     request: Any
     nearest: Any = None
@@ -189,7 +212,10 @@ class CassetteExhaustedError(CassetteMissError):
 
 
 class CassetteLeakError(CassetteError):
-    """A secret was about to be written; nothing was. ``kind`` and ``where`` describe it, the value is never told."""
+    """A secret was about to be written; nothing was.
+
+    ``kind`` and ``where`` describe it, the value is never told.
+    """
 
     kind: str
     where: str

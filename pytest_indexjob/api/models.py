@@ -1,8 +1,9 @@
 """An indexing job as the service describes it, both ways on the wire.
 
-Source: the published reference and OpenAPI (fields, formats, enum values), and bodies of the live service (omission of
-zeros, whole-second timestamps). Reading is lenient where the service has been seen to differ or to change: ``null`` and
-``""`` count as absent, unknown fields and enum values are kept. It is strict where a value can't mean what it should.
+Source: the published reference and OpenAPI (fields, formats, enum values), and bodies of the live
+service (omission of zeros, whole-second timestamps). Reading is lenient where the service has been
+seen to differ or to change: ``null`` and ``""`` count as absent, unknown fields and enum values are
+kept. It is strict where a value can't mean what it should.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class WireEnum(StrEnum):
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        # A value that the service added later: visible, equal to itself, and written back as it came.
+        # A value that the service added later: visible, equal to itself, and written back as it
+        # came.
         member = str.__new__(cls, value)
         member._name_ = value.removeprefix(cls.prefix())
         member._value_ = value
@@ -57,7 +59,9 @@ class WireEnum(StrEnum):
             short = value.upper().replace("-", "_")
             if short in cls.__members__:
                 return cls[short]
-        raise ValueError(f"{value!r} is no {cls.__name__}{cls.hint(value)}. Valid: {', '.join(cls.__members__)}")
+        raise ValueError(
+            f"{value!r} is no {cls.__name__}{cls.hint(value)}. Valid: {', '.join(cls.__members__)}"
+        )
 
     @classmethod
     def hint(cls, value: object) -> str:
@@ -80,7 +84,11 @@ class WireEnum(StrEnum):
         return cls[names[0]] if names else None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}.{self.name}" if self.is_known else f"{type(self).__name__}({self.value!r})"
+        return (
+            f"{type(self).__name__}.{self.name}"
+            if self.is_known
+            else f"{type(self).__name__}({self.value!r})"
+        )
 
 
 class IndexingJobStatus(WireEnum):
@@ -97,7 +105,10 @@ class IndexingJobStatus(WireEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a job with this status will not change any more. An unknown status is not known to be an end."""
+        """Whether a job with this status will not change any more.
+
+        An unknown status is not known to be an end.
+        """
         return self in _TERMINAL_STATUSES
 
 
@@ -114,7 +125,10 @@ class IndexingJobPhase(WireEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a job in this phase will not change any more. An unknown phase is not known to be an end."""
+        """Whether a job in this phase will not change any more.
+
+        An unknown phase is not known to be an end.
+        """
         return self in _TERMINAL_PHASES
 
 
@@ -141,14 +155,23 @@ _TERMINAL_STATUSES = frozenset(
     )
 )
 _TERMINAL_PHASES = frozenset(
-    (IndexingJobPhase.SUCCEEDED, IndexingJobPhase.FAILED, IndexingJobPhase.ERROR, IndexingJobPhase.CANCELLED)
+    (
+        IndexingJobPhase.SUCCEEDED,
+        IndexingJobPhase.FAILED,
+        IndexingJobPhase.ERROR,
+        IndexingJobPhase.CANCELLED,
+    )
 )
 # Words that public code expects though the service has another one for it.
 _NEVER_SENT: dict[str, dict[str, str]] = {
     "COMPLETED": {"IndexingJobPhase": "SUCCEEDED", "DataSourceStatus": "UPDATED"},
     "COMPLETE": {"IndexingJobPhase": "SUCCEEDED", "DataSourceStatus": "UPDATED"},
     "SUCCEEDED": {"IndexingJobStatus": "COMPLETED", "DataSourceStatus": "UPDATED"},
-    "SUCCESS": {"IndexingJobStatus": "COMPLETED", "IndexingJobPhase": "SUCCEEDED", "DataSourceStatus": "UPDATED"},
+    "SUCCESS": {
+        "IndexingJobStatus": "COMPLETED",
+        "IndexingJobPhase": "SUCCEEDED",
+        "DataSourceStatus": "UPDATED",
+    },
     "RUNNING": {"IndexingJobStatus": "IN_PROGRESS", "DataSourceStatus": "IN_PROGRESS"},
     "IN_PROGRESS": {"IndexingJobPhase": "RUNNING"},
     "ERROR": {"IndexingJobStatus": "FAILED", "DataSourceStatus": "FAILED"},
@@ -158,7 +181,9 @@ _NEVER_SENT: dict[str, dict[str, str]] = {
 
 _E = TypeVar("_E", bound=WireEnum)
 _DIGITS = re.compile(r"[0-9]{1,20}\Z")
-_RFC_3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII)
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}):(\d{2})(?:\.(\d+))?([Zz]|[+-]\d{2}:\d{2})\Z", re.ASCII
+)
 
 
 def _shown(value: object) -> str:
@@ -173,7 +198,9 @@ def _read_count(value: object, path: str, maximum: int) -> int:
     elif isinstance(value, str) and _DIGITS.match(value):
         count = int(value)
     else:
-        raise DecodeError(path, f"a count was expected, a whole number of 0 to {maximum}, not {_shown(value)}")
+        raise DecodeError(
+            path, f"a count was expected, a whole number of 0 to {maximum}, not {_shown(value)}"
+        )
     if not 0 <= count <= maximum:
         raise DecodeError(path, f"a count was expected, 0 to {maximum}, not {_shown(value)}")
     return count
@@ -234,16 +261,27 @@ def _reader(enum: type[_E]) -> Any:
 
 
 def _read_texts(value: object, path: str) -> tuple[str, ...]:
-    return tuple(_read_text(item, f"{path}[{at}]") for at, item in enumerate(read_list(value, path)))
+    return tuple(
+        _read_text(item, f"{path}[{at}]") for at, item in enumerate(read_list(value, path))
+    )
 
 
 def _read_data_sources(value: object, path: str) -> tuple[IndexedDataSource, ...]:
-    return tuple(IndexedDataSource.from_wire(item, f"{path}[{at}]") for at, item in enumerate(read_list(value, path)))
+    return tuple(
+        IndexedDataSource.from_wire(item, f"{path}[{at}]")
+        for at, item in enumerate(read_list(value, path))
+    )
 
 
 def _write_time(value: datetime) -> str:
     # As protobuf's JSON does: no fraction, or three digits, or six.
-    timespec = "seconds" if not value.microsecond else "microseconds" if value.microsecond % 1000 else "milliseconds"
+    timespec = (
+        "seconds"
+        if not value.microsecond
+        else "microseconds"
+        if value.microsecond % 1000
+        else "milliseconds"
+    )
     text = value.isoformat(timespec=timespec)
     return f"{text[:-6]}Z" if value.utcoffset() == timedelta(0) else text
 
@@ -297,12 +335,16 @@ class _WireModel:
 
     @classmethod
     def from_wire(cls, obj: object, path: str = "$") -> Self:
-        """The model for a parsed JSON object. Raises ``DecodeError`` with the JSON path of the first bad value."""
+        """The model for a parsed JSON object.
+
+        Raises ``DecodeError`` with the JSON path of the first bad value.
+        """
         rest = dict(read_object(obj, path))
         values = {}
         for name, _, read, _ in cls._fields():
             value = rest.pop(name, None)
-            # protobuf's JSON omits what is empty; hand-written fixtures send null or "": all three mean absent.
+            # protobuf's JSON omits what is empty; hand-written fixtures send null or "": all three
+            # mean absent.
             if value is not None and value != "":
                 values[name] = read(value, f"{path}.{name}")
         return cls(**values, extra=rest)  # type: ignore[call-arg]  # each subclass is a dataclass with it
@@ -318,7 +360,9 @@ class _WireModel:
 
     def __repr__(self) -> str:
         parts = [
-            f"{name}={value!r}" for name, default, _, _ in self._fields() if (value := getattr(self, name)) != default
+            f"{name}={value!r}"
+            for name, default, _, _ in self._fields()
+            if (value := getattr(self, name)) != default
         ]
         if self.extra:
             parts.append(f"extra={self.extra!r}")
@@ -327,7 +371,10 @@ class _WireModel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class IndexedDataSource(_WireModel):
-    """One data source's part in a job. Counts are ``int`` (0 to 2**64-1), bytes are bytes, times aware or ``None``."""
+    """One data source's part in a job.
+
+    Counts are ``int`` (0 to 2**64-1), bytes are bytes, times aware or ``None``.
+    """
 
     data_source_uuid: str = _text()
     status: DataSourceStatus = _enum(DataSourceStatus)
@@ -350,8 +397,8 @@ class IndexedDataSource(_WireModel):
 class IndexingJob(_WireModel):
     """An indexing job. Fields are named as on the wire; ``extra`` holds those that the contract does not know.
 
-    ``tokens`` is deprecated by the service in favour of ``total_tokens``. The counts that end in ``_item_count``,
-    ``_file_count`` and ``total_bytes`` are totals over ``data_source_jobs``.
+    ``tokens`` is deprecated by the service in favour of ``total_tokens``. The counts that end in
+    ``_item_count``, ``_file_count`` and ``total_bytes`` are totals over ``data_source_jobs``.
     """
 
     uuid: str = _text()
@@ -368,7 +415,9 @@ class IndexingJob(_WireModel):
     tokens: int = _int64()
     is_report_available: bool = _field(_read_bool, bool, False)
     data_source_uuids: tuple[str, ...] = _field(_read_texts, list, ())
-    data_source_jobs: tuple[IndexedDataSource, ...] = _field(_read_data_sources, _write_data_sources, ())
+    data_source_jobs: tuple[IndexedDataSource, ...] = _field(
+        _read_data_sources, _write_data_sources, ()
+    )
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
@@ -429,7 +478,10 @@ class IndexingJob(_WireModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexingJobPage:
-    """One page of a list of jobs. ``next`` is the number of the next page, or ``None`` on the last."""
+    """One page of a list of jobs.
+
+    ``next`` is the number of the next page, or ``None`` on the last.
+    """
 
     jobs: tuple[IndexingJob, ...] = ()
     page: int = 0
@@ -439,23 +491,35 @@ class IndexingJobPage:
 
     @classmethod
     def from_wire(cls, obj: object) -> Self:
-        """The page for a parsed JSON object. Raises ``DecodeError`` with the JSON path of the first bad value."""
+        """The page for a parsed JSON object.
+
+        Raises ``DecodeError`` with the JSON path of the first bad value.
+        """
         body = read_object(obj, "$")
         meta = read_object(body.get("meta") or {}, "$.meta")
-        pages = read_object(read_object(body.get("links") or {}, "$.links").get("pages") or {}, "$.links.pages")
+        pages = read_object(
+            read_object(body.get("links") or {}, "$.links").get("pages") or {}, "$.links.pages"
+        )
         jobs = enumerate(read_list(body.get("jobs") or [], "$.jobs"))
         return cls(
             jobs=tuple(IndexingJob.from_wire(job, f"$.jobs[{at}]") for at, job in jobs),
-            **{name: _read_int64(meta.get(name) or 0, f"$.meta.{name}") for name in ("page", "pages", "total")},
+            **{
+                name: _read_int64(meta.get(name) or 0, f"$.meta.{name}")
+                for name in ("page", "pages", "total")
+            },
             next=_page_number(pages["next"]) if pages.get("next") else None,
         )
 
 
 def _page_number(link: object) -> int:
     # Only the number is taken from the link, so that a hostile one can't send the token elsewhere.
-    match = re.search(r"[?&]page=(\d{1,18})(?:[&#]|\Z)", _read_text(link, "$.links.pages.next"), re.ASCII)
+    match = re.search(
+        r"[?&]page=(\d{1,18})(?:[&#]|\Z)", _read_text(link, "$.links.pages.next"), re.ASCII
+    )
     if match is None:
-        raise DecodeError("$.links.pages.next", f"a link with a page number was expected, not {_shown(link)}")
+        raise DecodeError(
+            "$.links.pages.next", f"a link with a page number was expected, not {_shown(link)}"
+        )
     return int(match.group(1))
 
 

@@ -1,7 +1,8 @@
 """The shapes of the seven calls' answers, as JSON Schema: derived from the models, so that each fact stands once.
 
-Source: the published OpenAPI for paths, wrappers, links, meta and errors; the field tables of the models for the rest.
-Every field may be absent (the service omits zeros), unknown ones are allowed, and a uuid may have any form.
+Source: the published OpenAPI for paths, wrappers, links, meta and errors; the field tables of the
+models for the rest. Every field may be absent (the service omits zeros), unknown ones are allowed,
+and a uuid may have any form.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ _UUID: Schema = {"type": "string", "format": "uuid"}
 _INT64: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": INT64_MAX}
 _URI: Schema = {"type": "string", "format": "uri"}
 
-# A model's reader says what the wire holds. Those of text and of nested parts need the field's name as well.
+# A model's reader says what the wire holds. Those of text and of nested parts need the field's name
+# as well.
 _BY_READER: dict[Any, Schema] = {
     models._read_uint64: {"type": "string", "format": "uint64", "pattern": "^[0-9]{1,20}$"},
     models._read_int64: _INT64,
@@ -77,8 +79,12 @@ def _field_shape(name: str, default: object, reader: object) -> Schema:
     return _UUID if reader is models._read_text and name.endswith("uuid") else _BY_READER[reader]
 
 
-def _model_shape(model: type[IndexingJob | IndexedDataSource], required: Sequence[str] = ()) -> Schema:
-    fields = {name: _field_shape(name, default, reader) for name, default, reader, _ in model._fields()}
+def _model_shape(
+    model: type[IndexingJob | IndexedDataSource], required: Sequence[str] = ()
+) -> Schema:
+    fields = {
+        name: _field_shape(name, default, reader) for name, default, reader, _ in model._fields()
+    }
     return _object(fields, required)
 
 

@@ -1,7 +1,7 @@
 """Assertions on jobs: ours, the official SDK's objects, dicts with or without the ``job`` wrapper, and responses.
 
-A failed assertion shows what was expected and what was there, a table of the data sources with the offending cells
-marked by asterisks, and hints.
+A failed assertion shows what was expected and what was there, a table of the data sources with the
+offending cells marked by asterisks, and hints.
 """
 
 from __future__ import annotations
@@ -66,20 +66,25 @@ _KNOWN_FIELDS = frozenset(field.name for field in dataclasses.fields(IndexingJob
 def assert_status(job: object, expected: object) -> IndexingJob:
     """Assert that a job has this status (or any of several), and return the job.
 
-    ``expected`` is a member, the wire string, the short name (``"NO_CHANGES"``), or several of them. Raises
-    ``ValueError``, naming the valid ones, where it is none of these.
+    ``expected`` is a member, the wire string, the short name (``"NO_CHANGES"``), or several of
+    them. Raises ``ValueError``, naming the valid ones, where it is none of these.
     """
     __tracebackhide__ = True
     return _assert_member(job, "status", IndexingJobStatus, expected)
 
 
 def assert_phase(job: object, expected: object) -> IndexingJob:
-    """Assert that a job is in this phase (or any of several), and return the job. ``expected`` as ``assert_status``."""
+    """Assert that a job is in this phase (or any of several), and return the job.
+
+    ``expected`` as ``assert_status``.
+    """
     __tracebackhide__ = True
     return _assert_member(job, "phase", IndexingJobPhase, expected)
 
 
-def assert_data_source_status(job: object, expected: object, *, data_source: str | None = None) -> IndexingJob:
+def assert_data_source_status(
+    job: object, expected: object, *, data_source: str | None = None
+) -> IndexingJob:
     """Assert that every data source of a job, or the one of that uuid, has this status (or any of several)."""
     __tracebackhide__ = True
     read, wanted = as_job(job), _expected(DataSourceStatus, expected)
@@ -88,17 +93,24 @@ def assert_data_source_status(job: object, expected: object, *, data_source: str
     if wrong or not sources:
         there = ", ".join(dict.fromkeys(source.status.name for source in wrong)) or "no data source"
         hints = [_unknown_hint(source.status) for source in wrong]
-        _fail(read, f"expected data source status {_any_of(wanted)}, not {there}", {"status"}, wrong, hints)
+        _fail(
+            read,
+            f"expected data source status {_any_of(wanted)}, not {there}",
+            {"status"},
+            wrong,
+            hints,
+        )
     return read
 
 
 def assert_counts(job: object, *, data_source: str | None = None, **counts: object) -> IndexingJob:
     """Assert counts of a job, summed over its data sources or of the one of that uuid, and return the job.
 
-    ``indexed_items``, ``failed_items``, ``skipped_items``, ``removed_items``, ``indexed_files``, ``total_files``,
-    ``indexed_bytes``, ``total_bytes``; and of the job itself ``total_data_sources``, ``completed_data_sources``,
-    ``total_tokens``, ``tokens``. Each is expected to be an ``int``, in a ``range``, or equal to whatever ``==``
-    decides. Raises ``TypeError`` for a name that is no count.
+    ``indexed_items``, ``failed_items``, ``skipped_items``, ``removed_items``, ``indexed_files``,
+    ``total_files``, ``indexed_bytes``, ``total_bytes``; and of the job itself
+    ``total_data_sources``, ``completed_data_sources``, ``total_tokens``, ``tokens``. Each is
+    expected to be an ``int``, in a ``range``, or equal to whatever ``==`` decides. Raises
+    ``TypeError`` for a name that is no count.
     """
     __tracebackhide__ = True
     _check_names(counts, data_source)
@@ -125,15 +137,22 @@ def assert_finished(job: object) -> IndexingJob:
     if not read.is_terminal:
         ends = ", ".join(status.name for status in IndexingJobStatus if status.is_terminal)
         hints = [_unknown_hint(read.status), _unknown_hint(read.phase)]
-        _fail(read, f"expected a job that has ended ({ends}), not {_standing(read)}", {"status"}, (), hints)
+        _fail(
+            read,
+            f"expected a job that has ended ({ends}), not {_standing(read)}",
+            {"status"},
+            (),
+            hints,
+        )
     return read
 
 
 def assert_consistent(job: object) -> IndexingJob:
     """Assert what holds of every job that the live service was seen to send, and return the job.
 
-    Times in order, no more completed than there is, status, phase and data sources not against each other, an end for a
-    job that has ended. Not that all was indexed: unchanged files count as skipped, so ``indexed == total`` is no end.
+    Times in order, no more completed than there is, status, phase and data sources not against each
+    other, an end for a job that has ended. Not that all was indexed: unchanged files count as
+    skipped, so ``indexed == total`` is no end.
     """
     __tracebackhide__ = True
     read = as_job(job)
@@ -142,29 +161,45 @@ def assert_consistent(job: object) -> IndexingJob:
         *(text for source in read.data_source_jobs for text in _violations(read, source)),
     ]
     if violations:
-        _fail(read, "the job contradicts itself:" + "".join(f"\n  - {text}" for text in violations), set(), (), ())
+        _fail(
+            read,
+            "the job contradicts itself:" + "".join(f"\n  - {text}" for text in violations),
+            set(),
+            (),
+            (),
+        )
     return read
 
 
 def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> None:
     """Assert the statuses that a job went through, poll by poll, equal ones in a row counted once.
 
-    ``expected`` lists them as ``assert_status`` takes them; ``...`` stands for any statuses, or none. Fails too where a
-    job leaves a terminal status.
+    ``expected`` lists them as ``assert_status`` takes them; ``...`` stands for any statuses, or
+    none. Fails too where a job leaves a terminal status.
     """
     __tracebackhide__ = True
-    pattern = [item if isinstance(item, EllipsisType) else _expected(IndexingJobStatus, item) for item in expected]
+    pattern = [
+        item if isinstance(item, EllipsisType) else _expected(IndexingJobStatus, item)
+        for item in expected
+    ]
     life: list[IndexingJobStatus] = []
     for number, poll in enumerate(polls, 1):
         status = as_job(poll).status
         if life and life[-1] == status:
             continue
         if life and life[-1].is_terminal:
-            raise AssertionError(f"poll {number} says {status.name} after the end, {life[-1].name}: an end is for good")
+            raise AssertionError(
+                f"poll {number} says {status.name} after the end, {life[-1].name}: an end is for"
+                " good"
+            )
         life.append(status)
     if not _matches(life, pattern):
-        wanted = ", ".join("..." if isinstance(item, EllipsisType) else _any_of(item) for item in pattern)
-        raise AssertionError(f"expected the life [{wanted}], not [{', '.join(status.name for status in life)}]")
+        wanted = ", ".join(
+            "..." if isinstance(item, EllipsisType) else _any_of(item) for item in pattern
+        )
+        raise AssertionError(
+            f"expected the life [{wanted}], not [{', '.join(status.name for status in life)}]"
+        )
 
 
 def _matches(life: Sequence[IndexingJobStatus], pattern: Sequence[Any]) -> bool:
@@ -180,7 +215,10 @@ def _matches(life: Sequence[IndexingJobStatus], pattern: Sequence[Any]) -> bool:
 
 
 def as_job(value: object) -> IndexingJob:
-    """The job in any of the forms that the assertions take. Raises ``AssertionError`` where it holds none."""
+    """The job in any of the forms that the assertions take.
+
+    Raises ``AssertionError`` where it holds none.
+    """
     if isinstance(value, IndexingJob):
         return value
     if hasattr(value, "status_code") and hasattr(value, "content"):
@@ -207,9 +245,14 @@ def _job_in(body: dict[str, Any]) -> IndexingJob:
 def _sources(job: IndexingJob, data_source: str | None) -> tuple[IndexedDataSource, ...]:
     if data_source is None:
         return job.data_source_jobs
-    found = tuple(source for source in job.data_source_jobs if source.data_source_uuid == data_source)
+    found = tuple(
+        source for source in job.data_source_jobs if source.data_source_uuid == data_source
+    )
     if not found:
-        there = ", ".join(source.data_source_uuid for source in job.data_source_jobs[:_MOST_ROWS]) or "none"
+        there = (
+            ", ".join(source.data_source_uuid for source in job.data_source_jobs[:_MOST_ROWS])
+            or "none"
+        )
         raise AssertionError(f"expected a data source {data_source!r}, there: {there}")
     return found
 
@@ -230,13 +273,17 @@ def _any_of(members: Sequence[WireEnum]) -> str:
 
 def _check_names(counts: dict[str, object], data_source: str | None) -> None:
     if not counts:
-        raise TypeError(f"no count was given to expect: {', '.join([*_SOURCE_COUNTS, *_JOB_COUNTS])}")
+        raise TypeError(
+            f"no count was given to expect: {', '.join([*_SOURCE_COUNTS, *_JOB_COUNTS])}"
+        )
     for name in counts:
         if name in _JOB_COUNTS and data_source is not None:
             raise TypeError(f"{name} is the job's, not a data source's")
         if name not in _SOURCE_COUNTS and name not in _JOB_COUNTS:
             names = [*_SOURCE_COUNTS, *_JOB_COUNTS]
-            near = [each for each in names if each.startswith(name)] or difflib.get_close_matches(name, names, n=1)
+            near = [each for each in names if each.startswith(name)] or difflib.get_close_matches(
+                name, names, n=1
+            )
             did = f" (did you mean {near[0]}?)" if near else ""
             raise TypeError(f"{name!r} is no count{did}. Counts: {', '.join(names)}")
 
@@ -249,7 +296,10 @@ def _count_equals(actual: int, expected: object) -> bool:
 
 def _count_hint(expected: object) -> str:
     if isinstance(expected, str):
-        return f"a count is an int here, so expect a number, not the string {expected!r} that the wire has"
+        return (
+            f"a count is an int here, so expect a number, not the string {expected!r} that the"
+            " wire has"
+        )
     return "True and False are no counts" if isinstance(expected, bool) else ""
 
 
@@ -261,17 +311,31 @@ def _job_violations(job: IndexingJob) -> Iterator[str]:
     yield from _disorder(job, times[:3])
     yield from _disorder(job, (times[0], times[3]))
     if job.completed_datasources > job.total_datasources:
-        yield f"completed_datasources {job.completed_datasources} > total_datasources {job.total_datasources}"
+        yield (
+            f"completed_datasources {job.completed_datasources} > total_datasources"
+            f" {job.total_datasources}"
+        )
     if job.is_terminal and job.finished_at is None:
         yield f"the job has ended ({_standing(job)}) but finished_at is missing"
-    if job.finished_at is not None and not job.is_terminal and job.status.is_known and job.phase.is_known:
+    if (
+        job.finished_at is not None
+        and not job.is_terminal
+        and job.status.is_known
+        and job.phase.is_known
+    ):
         yield f"finished_at is set but the job has not ended ({_standing(job)})"
     phases = _PHASES.get(job.status)
-    if phases and job.phase.is_known and job.phase is not IndexingJobPhase.UNKNOWN and job.phase not in phases:
+    if (
+        phases
+        and job.phase.is_known
+        and job.phase is not IndexingJobPhase.UNKNOWN
+        and job.phase not in phases
+    ):
         yield f"status {job.status.name} does not go with phase {job.phase.name}"
 
 
-# Which phases were seen or are guessed beside a status; UNKNOWN and values not known today go with any.
+# Which phases were seen or are guessed beside a status; UNKNOWN and values not known today go with
+# any.
 _SUCCEEDED = (IndexingJobPhase.SUCCEEDED,)
 _PHASES = {
     IndexingJobStatus.COMPLETED: _SUCCEEDED,
@@ -286,7 +350,10 @@ _PHASES = {
 
 def _violations(job: IndexingJob, source: IndexedDataSource) -> Iterator[str]:
     name = f"data source {source.data_source_uuid[:8] or '?'}: "
-    for less, more in (("indexed_file_count", "total_file_count"), ("total_bytes_indexed", "total_bytes")):
+    for less, more in (
+        ("indexed_file_count", "total_file_count"),
+        ("total_bytes_indexed", "total_bytes"),
+    ):
         if getattr(source, less) > getattr(source, more):
             yield f"{name}{less} {getattr(source, less)} > {more} {getattr(source, more)}"
     for text in _disorder(source, ("started_at", "completed_at")):
@@ -300,7 +367,9 @@ def _violations(job: IndexingJob, source: IndexedDataSource) -> Iterator[str]:
 
 
 def _disorder(holder: object, names: Sequence[str]) -> Iterator[str]:
-    times: list[tuple[str, datetime]] = [(name, getattr(holder, name)) for name in names if getattr(holder, name)]
+    times: list[tuple[str, datetime]] = [
+        (name, getattr(holder, name)) for name in names if getattr(holder, name)
+    ]
     for (earlier, first), (later, second) in itertools.pairwise(times):
         if first > second:
             yield f"{earlier} {first.isoformat()} is after {later} {second.isoformat()}"
@@ -315,7 +384,13 @@ def _assert_member(job: object, name: str, enum: type[E], expected: object) -> I
     actual = getattr(read, name)
     if actual not in wanted:
         there = actual.name if actual.is_known else repr(actual.value)
-        _fail(read, f"expected {name} {_any_of(wanted)}, not {there}", {name}, (), [_unknown_hint(actual)])
+        _fail(
+            read,
+            f"expected {name} {_any_of(wanted)}, not {there}",
+            {name},
+            (),
+            [_unknown_hint(actual)],
+        )
     return read
 
 
@@ -333,12 +408,18 @@ def _unknown_hint(value: WireEnum) -> str:
 
 
 def _fail(
-    job: IndexingJob, text: str, fields: set[str], wrong: Sequence[IndexedDataSource], hints: Iterable[str]
+    job: IndexingJob,
+    text: str,
+    fields: set[str],
+    wrong: Sequence[IndexedDataSource],
+    hints: Iterable[str],
 ) -> NoReturn:
     __tracebackhide__ = True
     lines = [text, f"job {job.uuid or '(no uuid)'}: {_standing(job)}", *_table(job, fields, wrong)]
     lines += [
-        f"{source.data_source_uuid[:8]}: {_error(source)}" for source in job.data_source_jobs[:5] if _error(source)
+        f"{source.data_source_uuid[:8]}: {_error(source)}"
+        for source in job.data_source_jobs[:5]
+        if _error(source)
     ]
     lines += [f"hint: {hint}" for hint in dict.fromkeys(hints) if hint]
     raise AssertionError("\n".join(lines))
@@ -356,9 +437,15 @@ def _table(job: IndexingJob, fields: set[str], wrong: Sequence[IndexedDataSource
     # The offending rows first in the count of those shown.
     shown = sorted(job.data_source_jobs, key=lambda source: source not in wrong)[:_MOST_ROWS]
     rows = [list(_COLUMNS)]
-    rows += [[_cell(source, field, fields, source in wrong) for field in _COLUMNS.values()] for source in shown]
+    rows += [
+        [_cell(source, field, fields, source in wrong) for field in _COLUMNS.values()]
+        for source in shown
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
     more = len(job.data_source_jobs) - len(shown)
     return [*lines, f"... and {more} more"] if more else lines
 
@@ -389,10 +476,15 @@ def explain_comparison(op: str, left: object, right: object) -> list[str] | None
 
 def _member_explanation(ours: WireEnum, other: str) -> Iterator[str]:
     if isinstance(other, WireEnum) and type(other) is not type(ours):
-        yield f"{other!r} is a {type(other).__name__}, the other side a {type(ours).__name__}: they are never equal"
+        yield (
+            f"{other!r} is a {type(other).__name__}, the other side a {type(ours).__name__}: they"
+            " are never equal"
+        )
     elif not isinstance(other, WireEnum) and other not in type(ours)._value2member_map_:
         near = type(ours).nearest(other)
-        yield f"hint: the service never sends {other!r}" + (f"; did you mean {near!r}?" if near else "")
+        yield f"hint: the service never sends {other!r}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
     for side in (ours, other):
         hint = _unknown_hint(side) if isinstance(side, WireEnum) else ""
         if hint:

@@ -1,7 +1,8 @@
 """Outcome coverage: which of the service's answers the code under test was given over a whole run, and which never.
 
-An item is one thing that code has to cope with: ``status:NO_CHANGES``, ``http:429``, ``fault:reset-midway``. Only what
-was delivered counts: an answer that came, or a fault that came in its place.
+An item is one thing that code has to cope with: ``status:NO_CHANGES``, ``http:429``,
+``fault:reset-midway``. Only what was delivered counts: an answer that came, or a fault that came in
+its place.
 """
 
 # ruff: noqa: RUF001, RUF003  # the sign of multiplication stands between a status and its phase
@@ -38,7 +39,8 @@ from pytest_indexjob.exchange import Exchange, Response, TransportFault
 
 VERSION = 1
 _FORMAT = "pytest-indexjob outcome coverage"
-_HEAD = f'{{\n  "format": "{_FORMAT}",'  # what every file begins with, so that a cut one is told from a stranger's
+# what every file begins with, so that a cut one is told from a stranger's
+_HEAD = f'{{\n  "format": "{_FORMAT}",'
 _LARGEST_FILE = 8 * 1024 * 1024
 _MOST_TESTS = 2**53
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -136,7 +138,11 @@ _SERVING = {
 }
 
 ITEMS: Mapping[str, Item] = MappingProxyType(
-    {f"{group}:{name}": Item(group, name, serve) for group in _GROUPS for name, serve in _SERVING[group].items()}
+    {
+        f"{group}:{name}": Item(group, name, serve)
+        for group in _GROUPS
+        for name, serve in _SERVING[group].items()
+    }
 )
 
 # Pairs that nobody listed are kept too: a table of what comes with what shows them.
@@ -172,7 +178,9 @@ def outcomes_of(exchanges: Iterable[Exchange]) -> frozenset[str]:
     for exchange in exchanges:
         response = exchange.response
         if response is not None:
-            found.add(_outcomes_of_response(exchange.request.method, exchange.request.url, response))
+            found.add(
+                _outcomes_of_response(exchange.request.method, exchange.request.url, response)
+            )
         elif isinstance(exchange.error, TransportFault):
             found.add(frozenset((f"fault:{_FAULTS[exchange.error.kind]}",)))
     return frozenset().union(*found)
@@ -182,10 +190,13 @@ def _outcomes_of_response(method: str, url: str, response: Response) -> frozense
     if response.cut_after is not None:
         return _CUT  # half an answer gives no job
     body = response.body if method != "HEAD" else b""
-    # No object is an encoded body, and looking for a header that is not there takes as long as the rest.
+    # No object is an encoded body, and looking for a header that is not there takes as long as the
+    # rest.
     encoding = "" if body[:1] == b"{" else response.header("content-encoding")
     work = _outcomes_of_answer if len(body) <= _SMALL_BODY else _outcomes_of_large_answer
-    return work(response.status, response.header("content-type"), encoding, body, _kind_of(method, url))
+    return work(
+        response.status, response.header("content-type"), encoding, body, _kind_of(method, url)
+    )
 
 
 _CUT = frozenset(("fault:reset-midway",))
@@ -200,7 +211,9 @@ def _kind_of(method: str, url: str) -> str:
     return "job" if isinstance(found, CallMatch) and found.call.name in _ONE_JOB_CALLS else "call"
 
 
-def _examined(status: int, content_type: str, encoding: str, body: bytes, kind: str) -> frozenset[str]:
+def _examined(
+    status: int, content_type: str, encoding: str, body: bytes, kind: str
+) -> frozenset[str]:
     found = set()
     if status in _HTTP_STATUSES:
         found.add(f"http:{status}")
@@ -263,7 +276,11 @@ def _of_body(body: object, kind: str) -> Iterator[str]:
     if isinstance(fields.get("signed_url"), str) and fields["signed_url"]:
         yield "shape:signed-url"
     meta = fields.get("meta")
-    if isinstance(meta, dict) and isinstance(fields.get("jobs"), list) and _count(meta.get("pages")) > 1:
+    if (
+        isinstance(meta, dict)
+        and isinstance(fields.get("jobs"), list)
+        and _count(meta.get("pages")) > 1
+    ):
         yield "shape:several-pages"
     for each in _objects([job]) + _objects(fields.get("jobs")):
         yield from _of_job(each)
@@ -276,11 +293,16 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def _of_job(job: dict[str, Any]) -> Iterator[str]:
-    status, phase = _name(IndexingJobStatus, job.get("status")), _name(IndexingJobPhase, job.get("phase"))
+    status, phase = (
+        _name(IndexingJobStatus, job.get("status")),
+        _name(IndexingJobPhase, job.get("phase")),
+    )
     yield f"pair:{status}×{phase}"
     yield from _of_value("status", IndexingJobStatus, job.get("status"))
     yield from _of_value("phase", IndexingJobPhase, job.get("phase"))
-    yield from (f"shape:missing-{name}" for name in ("status", "phase") if job.get(name) in (None, ""))
+    yield from (
+        f"shape:missing-{name}" for name in ("status", "phase") if job.get(name) in (None, "")
+    )
     # A job that waits has no counts yet, and the answer to a POST never has any.
     if "PENDING" not in (status, phase) and not job.get("data_source_jobs"):
         yield "shape:absent-counts"
@@ -301,7 +323,10 @@ def _of_object(wire: dict[str, Any], counts: tuple[str, ...]) -> Iterator[str]:
         yield "shape:explicit-nulls"
     if any(_count(wire.get(name)) > 2**53 for name in counts):
         yield "shape:counts-over-2**53"
-    if any(name.endswith("_at") and isinstance(value, str) and _FRACTION.search(value) for name, value in wire.items()):
+    if any(
+        name.endswith("_at") and isinstance(value, str) and _FRACTION.search(value)
+        for name, value in wire.items()
+    ):
         yield "shape:fractional-timestamps"
 
 
@@ -315,10 +340,17 @@ def _of_value(group: str, enum: type[WireEnum], value: object) -> Iterator[str]:
 
 
 def _name(enum: type[WireEnum], value: object) -> str:
-    """A value's name within a pair. One that the contract doesn't know may hold anything, and is kept if harmless."""
+    """A value's name within a pair.
+
+    One that the contract doesn't know may hold anything, and is kept if harmless.
+    """
     if value in (None, ""):
         return "UNKNOWN"
-    rest = value.removeprefix(enum.prefix()) if isinstance(value, str) and value.startswith(enum.prefix()) else ""
+    rest = (
+        value.removeprefix(enum.prefix())
+        if isinstance(value, str) and value.startswith(enum.prefix())
+        else ""
+    )
     return rest if re.fullmatch("[A-Z0-9_]{1,40}", rest, re.ASCII) else "OTHER"
 
 
@@ -333,7 +365,10 @@ def _count(value: object) -> int:
 
 
 class CoverageFileError(IndexJobError):
-    """A file is no coverage that can be read. ``path`` is the file, ``problem`` what is wrong with it."""
+    """A file is no coverage that can be read.
+
+    ``path`` is the file, ``problem`` what is wrong with it.
+    """
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(path, problem)
@@ -346,7 +381,10 @@ class CoverageFileError(IndexJobError):
 
 @dataclasses.dataclass
 class Coverage:
-    """How many tests there were, and how many of them were given each item. Adding up is the same in any order."""
+    """How many tests there were, and how many of them were given each item.
+
+    Adding up is the same in any order.
+    """
 
     tests: int = 0
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -372,13 +410,18 @@ class Coverage:
 
     @classmethod
     def from_json(cls, obj: object, *, source: Path | str) -> Self:
-        """The coverage of a parsed JSON value. Raises ``CoverageFileError``, naming ``source``, for any other."""
+        """The coverage of a parsed JSON value.
+
+        Raises ``CoverageFileError``, naming ``source``, for any other.
+        """
         path = Path(source)
         if not isinstance(obj, dict) or obj.get("format") != _FORMAT:
             raise CoverageFileError(path, "is no file of outcome coverage")
         version = obj.get("version")
         if type(version) is not int or version != VERSION:
-            raise CoverageFileError(path, f"is of version {_shown(version)}, not {VERSION}: run the tests again")
+            raise CoverageFileError(
+                path, f"is of version {_shown(version)}, not {VERSION}: run the tests again"
+            )
         tests, counts = obj.get("tests"), obj.get("counts")
         if type(tests) is not int or not 0 <= tests <= _MOST_TESTS:
             raise CoverageFileError(path, f"is damaged: tests is {_shown(tests)}")
@@ -386,9 +429,13 @@ class Coverage:
             raise CoverageFileError(path, f"is damaged: counts is {_shown(counts)}")
         for item, count in counts.items():
             if not _is_item(item):
-                raise CoverageFileError(path, f"counts {_shown(item)}, which this version does not know")
+                raise CoverageFileError(
+                    path, f"counts {_shown(item)}, which this version does not know"
+                )
             if type(count) is not int or not 1 <= count <= tests:
-                raise CoverageFileError(path, f"is damaged: {item} is {_shown(count)} of {tests} tests")
+                raise CoverageFileError(
+                    path, f"is damaged: {item} is {_shown(count)} of {tests} tests"
+                )
         return cls(tests, Counter(counts))
 
     def percent(self, left_out: Mapping[str, str] = _NOTHING) -> float:
@@ -404,7 +451,9 @@ class Coverage:
         for group, title in _GROUPS.items():
             mine = [item for item in ITEMS if ITEMS[item].group == group]
             asked = [item for item in mine if item not in left_out]
-            lines.append(f"{group}: {sum(self.counts[item] > 0 for item in asked)} of {len(asked)} {title}")
+            lines.append(
+                f"{group}: {sum(self.counts[item] > 0 for item in asked)} of {len(asked)} {title}"
+            )
             for item in mine:
                 lines += _row(ITEMS[item].name, *self._told(item, left_out), column, width)
             for item in extra if group == "pair" else ():
@@ -460,19 +509,28 @@ def read(path: Path | str) -> Coverage:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise CoverageFileError(path, f"can't be read: {error.strerror or type(error).__name__}") from None
+        raise CoverageFileError(
+            path, f"can't be read: {error.strerror or type(error).__name__}"
+        ) from None
     try:
         parsed = json.loads(content) if len(content) <= _LARGEST_FILE else None
     except (ValueError, RecursionError):
         head = _HEAD.encode()
         cut = content.startswith(head) or head.startswith(content)
-        problem = f"is cut short or damaged ({len(content)} bytes)" if cut else "is no file of outcome coverage"
+        problem = (
+            f"is cut short or damaged ({len(content)} bytes)"
+            if cut
+            else "is no file of outcome coverage"
+        )
         raise CoverageFileError(path, problem) from None
     return Coverage.from_json(parsed, source=path)
 
 
 def write(path: Path | str, coverage: Coverage) -> None:
-    """Write a coverage to a file, whole or not at all. Raises ``OSError`` where that can't be done."""
+    """Write a coverage to a file, whole or not at all.
+
+    Raises ``OSError`` where that can't be done.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}.tmp")
@@ -485,10 +543,13 @@ def write(path: Path | str, coverage: Coverage) -> None:
         raise
 
 
-def combine(paths: Iterable[Path | str], *, skip_broken: bool = False) -> tuple[Coverage, list[CoverageFileError]]:
+def combine(
+    paths: Iterable[Path | str], *, skip_broken: bool = False
+) -> tuple[Coverage, list[CoverageFileError]]:
     """The coverages of several files added up; a file named twice counts once.
 
-    Raises ``CoverageFileError`` for the first broken one; with ``skip_broken`` they are left out, and told of.
+    Raises ``CoverageFileError`` for the first broken one; with ``skip_broken`` they are left out,
+    and told of.
     """
     whole, broken = Coverage(), []
     for path in {Path(path).absolute(): path for path in paths}.values():
@@ -537,4 +598,6 @@ def _hint(item: str) -> str:
     same = [known for known in ITEMS if plain(ITEMS[known].name) == plain(name)]
     mine = [known for known in same if ITEMS[known].group == group.strip().lower()]
     near = (mine or same) or difflib.get_close_matches(item, ITEMS, n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(near[:3])}?)" if near else f". Groups: {', '.join(_GROUPS)}"
+    return (
+        f" (did you mean {' or '.join(near[:3])}?)" if near else f". Groups: {', '.join(_GROUPS)}"
+    )

@@ -48,7 +48,11 @@ class Guard:
             yield socket.socket, name, self._checked_call(original(socket.socket, name), 0)
         yield socket.socket, "sendto", self._checked_call(original(socket.socket, "sendto"), -1)
         if hasattr(socket.socket, "sendmsg"):  # not on every system
-            yield socket.socket, "sendmsg", self._checked_call(original(socket.socket, "sendmsg"), 3)
+            yield (
+                socket.socket,
+                "sendmsg",
+                self._checked_call(original(socket.socket, "sendmsg"), 3),
+            )
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
             yield socket, name, self._checked_look_up(original(socket, name))
 
@@ -73,16 +77,23 @@ class Guard:
 
     def check(self, host: Any, port: Any) -> None:
         """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds."""
-        if not self.active or self.passing() or host is None or _is_loopback(host) or self._is_named(host):
+        if (
+            not self.active
+            or self.passing()
+            or host is None
+            or _is_loopback(host)
+            or self._is_named(host)
+        ):
             return
         if host in self._addresses:
             return
         shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
         error = NetworkBlockedError(
-            f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}: nothing reaches the "
-            "network in a test that uses pytest-indexjob. Answer the call from a recording "
-            "(@pytest.mark.indexjob_cassette), run with --indexjob-live to reach the real service, or name the host "
-            f"in the ini key indexjob_allowed_hosts (`indexjob_allowed_hosts = {shown}`)",
+            f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}:"
+            " nothing reaches the network in a test that uses pytest-indexjob. Answer the call"
+            " from a recording (@pytest.mark.indexjob_cassette), run with --indexjob-live to reach"
+            " the real service, or name the host in the ini key indexjob_allowed_hosts"
+            f" (`indexjob_allowed_hosts = {shown}`)",
             host=shown,
             port=port if isinstance(port, int) else None,
             test=self._test,
@@ -91,7 +102,9 @@ class Guard:
         raise error
 
     def _is_named(self, host: Any) -> bool:
-        name = (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower().rstrip(".")
+        name = (
+            (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower().rstrip(".")
+        )
         return any(fnmatch.fnmatchcase(name, allowed) for allowed in self._allowed)
 
 

@@ -1,10 +1,11 @@
 """A source in front of every HTTP client of this process, and the offline guard.
 
-Three places are enough, since every client that the plugin answers goes through one of them: the connections of
-``http.client`` and urllib3 (hence urllib, requests, pydo, boto), the transports of httpx (hence gradient), and the
-connectors of aiohttp. Where a client asks for a host that is ours, a source answers; all else goes on as it would have.
-``connect`` is replaced as a method of the real connection classes: pools and connections made before or after are
-answered alike, and no thread ever meets a moment in which nothing is patched.
+Three places are enough, since every client that the plugin answers goes through one of them: the
+connections of ``http.client`` and urllib3 (hence urllib, requests, pydo, boto), the transports of
+httpx (hence gradient), and the connectors of aiohttp. Where a client asks for a host that is ours,
+a source answers; all else goes on as it would have. ``connect`` is replaced as a method of the real
+connection classes: pools and connections made before or after are answered alike, and no thread
+ever meets a moment in which nothing is patched.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ _ENDED = "the test that this connection belonged to has ended"
 class Interception:
     """Stands between the clients of this process and one source, from ``start`` to ``stop``.
 
-    ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange goes to ``journal``,
-    and so does every miss: a request that the source could not answer, a connection that the guard stopped. More than
-    ``max_polls`` requests, or sleeping on the clock past ``max_hours`` of it, fail the test; both count from the job
-    that the test started last. ``secrets()`` gives the values that no text about the test may hold.
+    ``source`` answers the requests to ``hosts``, to the API and to ``base_url``. Every exchange
+    goes to ``journal``, and so does every miss: a request that the source could not answer, a
+    connection that the guard stopped. More than ``max_polls`` requests, or sleeping on the clock
+    past ``max_hours`` of it, fail the test; both count from the job that the test started last.
+    ``secrets()`` gives the values that no text about the test may hold.
     """
 
     def __init__(
@@ -85,11 +87,17 @@ class Interception:
 
     def start(self) -> Self:
         """Put it in place."""
-        # vcrpy keeps whatever it finds at its first import as the originals, so it is to find the real ones.
+        # vcrpy keeps whatever it finds at its first import as the originals, so it is to find the
+        # real ones.
         import vcr.patch  # noqa: F401
 
         # All are made before the first is in place, so that none takes another for the original.
-        patches = [*_connection_patches(self), *_httpx_patches(self), *_aiohttp_patches(self), *self.guard.patches()]
+        patches = [
+            *_connection_patches(self),
+            *_httpx_patches(self),
+            *_aiohttp_patches(self),
+            *self.guard.patches(),
+        ]
         try:
             for owner, name, replacement in patches:
                 self._replacements.put(owner, name, replacement)
@@ -138,7 +146,11 @@ class Interception:
     @property
     def cassettes(self) -> list[str]:
         """The files that were put in front of the test."""
-        return [str(recording.path) for recording in self._playback.recordings] if self._playback else []
+        return (
+            [str(recording.path) for recording in self._playback.recordings]
+            if self._playback
+            else []
+        )
 
     @property
     def sleeps(self) -> list[tuple[float, float]]:
@@ -146,7 +158,10 @@ class Interception:
         return list(zip(self.clock.slept_at, self.clock.sleeps, strict=True))
 
     def complaint(self, *, passed: bool = False) -> str:
-        """What the test is to fail with, each thing once, or ``""``. Unplayed answers count if it ``passed`` so far."""
+        """What the test is to fail with, each thing once, or ``""``.
+
+        Unplayed answers count if it ``passed`` so far.
+        """
         # One mistake in a polling loop makes many misses that say the same.
         complaints = [*dict.fromkeys(str(error) for error in self.journal.misses)]
         if complaints:
@@ -158,7 +173,9 @@ class Interception:
         unplayed = self._strict_playback.unplayed if passed and self._strict_playback else []
         if unplayed:
             requests = "".join(f"\n    {request!r}" for request in unplayed)
-            complaints.append(f"recorded answers were left unplayed, and the mark says strict:{requests}")
+            complaints.append(
+                f"recorded answers were left unplayed, and the mark says strict:{requests}"
+            )
         return self.redact("\n\n".join(complaints)) if complaints else ""
 
     def claims(self, host: str | None, port: int | None, scheme: str) -> bool:
@@ -169,7 +186,10 @@ class Interception:
         return host == _API_HOST or _netloc(host, port, scheme) in self.hosts
 
     def answer(self, request: Request, timeout: float | None = None) -> Response:
-        """The source's answer, its delay spent. Raises ``TransportFault`` for none; keeps a miss as one."""
+        """The source's answer, its delay spent.
+
+        Raises ``TransportFault`` for none; keeps a miss as one.
+        """
         asked = len(self.journal) - self._begun[0]
         if asked >= self._max_polls:
             self._stop_runaway(f"{asked} requests in one test", "indexjob_max_polls")
@@ -188,14 +208,19 @@ class Interception:
         return response._replace(delay=0.0) if response.delay else response
 
     def forward(self, request: Request, timeout: float) -> Response:
-        """What the real service answers, as it came over the wire. Raises ``TransportFault`` for no answer."""
+        """What the real service answers, as it came over the wire.
+
+        Raises ``TransportFault`` for no answer.
+        """
         import requests
         import urllib3
 
         session = requests.Session()
         session.headers.clear()
         session.auth = _as_it_is  # a netrc entry is not to take the place of the client's own token
-        headers = {name: value for name, value in request.headers if name.lower() not in _HOP_BY_HOP}
+        headers = {
+            name: value for name, value in request.headers if name.lower() not in _HOP_BY_HOP
+        }
         with self.guard.let_pass(), session:
             try:
                 answer = session.request(
@@ -209,10 +234,14 @@ class Interception:
                 )
                 body = answer.raw.read(decode_content=False)
             except (requests.RequestException, OSError, urllib3.exceptions.HTTPError) as error:
-                late = isinstance(error, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError)
+                late = isinstance(
+                    error, requests.Timeout | TimeoutError | urllib3.exceptions.TimeoutError
+                )
                 kind: Any = "timeout" if late else "refused"
             else:
-                return Response(answer.status_code, tuple(answer.raw.headers.items()), body, answer.reason or "")
+                return Response(
+                    answer.status_code, tuple(answer.raw.headers.items()), body, answer.reason or ""
+                )
         raise TransportFault(kind)
 
     def answer_elsewhere(self, request: Request) -> Response:
@@ -228,7 +257,9 @@ class Interception:
     def _check_hours(self) -> None:
         hours = (self.clock.elapsed - self._begun[1]) / 3600
         if hours > self._max_hours:
-            self._stop_runaway(f"{hours:.0f} hours of the test's clock have passed", "indexjob_max_hours")
+            self._stop_runaway(
+                f"{hours:.0f} hours of the test's clock have passed", "indexjob_max_hours"
+            )
 
     def _stop_runaway(self, limit: str, setting: str) -> NoReturn:
         """Fail the test, by an exception that code which catches ``Exception`` does not catch."""
@@ -242,8 +273,9 @@ class Interception:
     def _answer(self, request: Request) -> Response:
         if self.source is None:
             raise NetworkBlockedError(
-                f"{request!r} has nothing to answer it. Ask for the fixture indexjob_simulator, or mark the test "
-                "with @pytest.mark.indexjob_cassette(NAME) to answer it from a recording",
+                f"{request!r} has nothing to answer it. Ask for the fixture indexjob_simulator, or"
+                " mark the test with @pytest.mark.indexjob_cassette(NAME) to answer it from a"
+                " recording",
                 host=urlsplit(request.url).hostname or "",
                 port=None,
                 test=self._test,
@@ -262,7 +294,8 @@ class Interception:
         import requests
 
         session = requests.Session()
-        # Proxies and netrc of the machine have no say here, and looking them up is half of a call's cost.
+        # Proxies and netrc of the machine have no say here, and looking them up is half of a call's
+        # cost.
         session.trust_env = False
         adapter = _adapter_class()(self)
         session.mount("https://", adapter)
@@ -279,12 +312,22 @@ class Interception:
 
     def _keep(self, response: requests.Response, **_: Any) -> None:
         request = _prepared(response.request)
-        answer = Response(response.status_code, tuple(response.headers.items()), response.content, response.reason)
+        answer = Response(
+            response.status_code, tuple(response.headers.items()), response.content, response.reason
+        )
         self.journal.add(Exchange(request, answer, None, self.clock.elapsed))
 
 
 # Headers of one connection, which the next one makes anew.
-_HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "proxy-authorization", "te", "transfer-encoding")
+_HOP_BY_HOP = (
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -294,7 +337,9 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _prepared(request: requests.PreparedRequest) -> Request:
     body = request.body or b""
     content = body.encode() if isinstance(body, str) else bytes(body)
-    return Request(request.method or "GET", request.url or "", tuple(request.headers.items()), content)
+    return Request(
+        request.method or "GET", request.url or "", tuple(request.headers.items()), content
+    )
 
 
 def _netloc(host: str, port: int | None, scheme: str) -> str:
@@ -315,7 +360,10 @@ def _adapter_class() -> type[Any]:
             super().__init__()
             self._interception = interception
 
-        def send(self, request: requests.PreparedRequest, timeout: Any = None, **_: Any) -> requests.Response:  # type: ignore[override]  # the rest concerns connections
+        # The other arguments concern connections.
+        def send(  # type: ignore[override]
+            self, request: requests.PreparedRequest, timeout: Any = None, **_: Any
+        ) -> requests.Response:
             asked = _prepared(request)
             try:
                 answer = self._interception.answer(asked, timeout)
@@ -336,14 +384,20 @@ def _adapter_class() -> type[Any]:
             )
             return self.build_response(request, raw)
 
-        def _plain(self, request: requests.PreparedRequest, asked: Request, answer: Response) -> requests.Response:
+        def _plain(
+            self, request: requests.PreparedRequest, asked: Request, answer: Response
+        ) -> requests.Response:
             # Without urllib3's response in between, whose making takes as long as all the rest.
             response = requests.Response()
             headers: dict[str, str] = {}
             for name, value in _framed(answer, asked.method):
                 headers[name] = f"{headers[name]}, {value}" if name in headers else value
             response.headers.update(headers)
-            response.status_code, response.reason, response.url = answer.status, answer.phrase, asked.url
+            response.status_code, response.reason, response.url = (
+                answer.status,
+                answer.phrase,
+                asked.url,
+            )
             response.encoding = requests.utils.get_encoding_from_headers(response.headers)
             response.request = request
             response.raw = io.BytesIO(answer.body if _has_body(answer, asked.method) else b"")
@@ -378,7 +432,9 @@ def _connect(interception: Interception, real: Callable[..., None]) -> Callable[
     def connect(self: Any) -> None:
         host, port, scheme = _destination(self)
         if interception.claims(host, port, scheme):
-            self.sock = _AnsweringSocket(interception, self, f"{scheme}://{_netloc(host, port, scheme)}")
+            self.sock = _AnsweringSocket(
+                interception, self, f"{scheme}://{_netloc(host, port, scheme)}"
+            )
             self.is_verified = True
         else:
             if self._tunnel_host:  # a proxy on this machine would lead out of it
@@ -393,7 +449,9 @@ def _put_request(interception: Interception, real: Callable[..., None]) -> Calla
         # A connection kept alive since before the test leads to the real service.
         kept = self.sock is not None and not isinstance(self.sock, _AnsweringSocket)
         if kept and interception.claims(*_destination(self)):
-            http.client.HTTPConnection.close(self)  # urllib3's own would forget the request that it is about to make
+            http.client.HTTPConnection.close(
+                self
+            )  # urllib3's own would forget the request that it is about to make
         real(self, method, url, *args, **kwargs)
 
     return putrequest
@@ -402,7 +460,8 @@ def _put_request(interception: Interception, real: Callable[..., None]) -> Calla
 class _LastResponse(http.client.HTTPResponse):
     """A response after which the connection closes, so that no pool keeps a socket that is none."""
 
-    # A fault strikes before the response has its stream, and from Python 3.13 on its end is told if it looks for it.
+    # A fault strikes before the response has its stream, and from Python 3.13 on its end is told if
+    # it looks for it.
     fp: Any = None
 
     def begin(self) -> None:
@@ -418,7 +477,9 @@ class _AnsweringSocket:
         self._connection = connection
         self._base = base
         self._sent = bytearray()
-        self._timeout: float | None = connection.timeout if isinstance(connection.timeout, int | float) else None
+        self._timeout: float | None = (
+            connection.timeout if isinstance(connection.timeout, int | float) else None
+        )
         connection.response_class = _LastResponse
 
     def sendall(self, data: Any, _flags: int = 0) -> None:
@@ -461,7 +522,9 @@ def _parsed(sent: bytes, base: str) -> Request:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, _, rest = first.partition(" ")
     target = rest.rpartition(" ")[0]
-    headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    headers = tuple(
+        (name, value.strip()) for name, _, value in (line.partition(":") for line in lines)
+    )
     request = Request(method, target if target.startswith("http") else base + target, headers, body)
     if request.header("transfer-encoding").lower() == "chunked":
         request = request._replace(body=_dechunked(body)[0])
@@ -486,7 +549,11 @@ def _has_body(response: Response, method: str) -> bool:
 
 def _framed(response: Response, method: str) -> list[tuple[str, str]]:
     """The headers, with the length of the body that is there: a recording is no longer chunked."""
-    framing = ("transfer-encoding", "content-length", "connection") if _has_body(response, method) else ("connection",)
+    framing = (
+        ("transfer-encoding", "content-length", "connection")
+        if _has_body(response, method)
+        else ("connection",)
+    )
     headers = [(name, value) for name, value in response.headers if name.lower() not in framing]
     if _has_body(response, method):
         headers.append(("Content-Length", str(len(response.body))))
@@ -524,7 +591,11 @@ class _CutStream(io.RawIOBase):
 
 
 def _stream(content: bytes, cut_after: int | None) -> Any:
-    return io.BytesIO(content) if cut_after is None else io.BufferedReader(_CutStream(content[:cut_after]))
+    return (
+        io.BytesIO(content)
+        if cut_after is None
+        else io.BufferedReader(_CutStream(content[:cut_after]))
+    )
 
 
 # httpx: its two transports.
@@ -542,7 +613,11 @@ def _httpx_patches(interception: Interception) -> Iterator[Patch]:
         return interception.claims(request.url.host, request.url.port, request.url.scheme)
 
     def handle_request(self: Any, request: Any) -> Any:
-        return _httpx_answer(interception, request, request.read()) if claims(request) else handle(self, request)
+        return (
+            _httpx_answer(interception, request, request.read())
+            if claims(request)
+            else handle(self, request)
+        )
 
     async def handle_async_request(self: Any, request: Any) -> Any:
         if not claims(request):
@@ -557,16 +632,25 @@ def _httpx_answer(interception: Interception, request: Any, body: bytes) -> Any:
     import httpx
 
     # The raw pairs: httpx looks for the encoding of all of them anew for each that it decodes.
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    headers = tuple(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+    )
     asked = Request(request.method, str(request.url), headers, body)
     try:
         answer = interception.answer(asked, request.extensions.get("timeout", {}).get("read"))
     except TransportFault as fault:
-        kind = {"timeout": httpx.ReadTimeout, "refused": httpx.ConnectError, "reset": httpx.ReadError}[fault.kind]
+        kind = {
+            "timeout": httpx.ReadTimeout,
+            "refused": httpx.ConnectError,
+            "reset": httpx.ReadError,
+        }[fault.kind]
         raise kind(f"{fault.kind}: {asked!r}", request=request) from None
     content = answer.body if _has_body(answer, asked.method) else b""
     stream = httpx.ByteStream(content) if answer.cut_after is None else _httpx_cut_stream(answer)
-    extensions = {"http_version": b"HTTP/1.1", "reason_phrase": answer.phrase.encode("ascii", "replace")}
+    extensions = {
+        "http_version": b"HTTP/1.1",
+        "reason_phrase": answer.phrase.encode("ascii", "replace"),
+    }
     framed = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
         for name, value in _framed(answer, asked.method)
@@ -616,7 +700,9 @@ def _aiohttp_patches(interception: Interception) -> Iterator[Patch]:
 class _AnsweringTransport(asyncio.Transport):
     """Stands where a connection's transport would: takes the bytes of a request, gives the bytes of its answer."""
 
-    def __init__(self, interception: Interception, protocol: Any, loop: Any, req: Any, timeout: Any) -> None:
+    def __init__(
+        self, interception: Interception, protocol: Any, loop: Any, req: Any, timeout: Any
+    ) -> None:
         super().__init__()
         self._interception = interception
         self._protocol = protocol
@@ -624,7 +710,9 @@ class _AnsweringTransport(asyncio.Transport):
         self._key = req.connection_key
         self._base = str(req.url.origin())
         self._read_timeout = timeout.sock_read
-        self._timeout = min((value for value in (timeout.sock_read, timeout.total) if value), default=None)
+        self._timeout = min(
+            (value for value in (timeout.sock_read, timeout.total) if value), default=None
+        )
         self._sent = bytearray()
         self._state: Literal["open", "answering", "closed"] = "open"
 
@@ -634,7 +722,9 @@ class _AnsweringTransport(asyncio.Transport):
         if self._state == "open" and _is_whole(bytes(self._sent)):
             self._state = "answering"
             self._loop.call_soon(self._answer)
-        elif self._sent.endswith(b"\r\n\r\n") and re.search(rb"(?i)\nexpect: *100-continue", self._sent):
+        elif self._sent.endswith(b"\r\n\r\n") and re.search(
+            rb"(?i)\nexpect: *100-continue", self._sent
+        ):
             self._loop.call_soon(self._protocol.data_received, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def is_closing(self) -> bool:
@@ -660,7 +750,8 @@ class _AnsweringTransport(asyncio.Transport):
             response = self._interception.answer(request, self._timeout)
         except TransportFault as fault:
             self._fail(fault)
-        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  # whoever awaits the answer raises it
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
+            # Whoever awaits the answer raises it.
             self._protocol.set_exception(error)
         else:
             self._protocol.force_close()  # no pool keeps a transport that is none
@@ -678,7 +769,9 @@ class _AnsweringTransport(asyncio.Transport):
             refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
             self._protocol.set_exception(aiohttp.ClientConnectorError(self._key, refused))
         elif self._timeout == self._read_timeout:
-            self._protocol.set_exception(aiohttp.SocketTimeoutError("Timeout on reading data from socket"))
+            self._protocol.set_exception(
+                aiohttp.SocketTimeoutError("Timeout on reading data from socket")
+            )
         else:
             self._protocol.set_exception(TimeoutError())
 

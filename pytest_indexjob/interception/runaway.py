@@ -35,7 +35,9 @@ def explain(exchanges: Sequence[Exchange], limit: str, setting: str, *, slept: b
 def _folded(exchanges: Sequence[Exchange]) -> list[tuple[_Seen, int]]:
     folded: list[tuple[_Seen, int]] = []
     for exchange in exchanges:
-        seen = _Seen(f"{exchange.request.method} {urlsplit(exchange.request.url).path}", _answer(exchange))
+        seen = _Seen(
+            f"{exchange.request.method} {urlsplit(exchange.request.url).path}", _answer(exchange)
+        )
         if folded and folded[-1][0] == seen:
             folded[-1] = seen, folded[-1][1] + 1
         else:
@@ -74,21 +76,35 @@ def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:
     hints = []
     if job is None:
         if last.response is not None and last.response.status == 200:
-            hints.append("the answers hold no `job`: code that looks for one has to give up some time")
+            hints.append(
+                "the answers hold no `job`: code that looks for one has to give up some time"
+            )
     elif job.is_terminal:
         # From the back: a job does not leave its end.
-        after = next((at for at, each in enumerate(reversed(exchanges)) if not _ended(each)), len(exchanges))
+        after = next(
+            (at for at, each in enumerate(reversed(exchanges)) if not _ended(each)), len(exchanges)
+        )
         name = job.status.name if job.status.is_terminal else job.phase.name
         hints.append(
-            f"the job ended {name} and was asked for {after - 1} more times: the code under test does not take "
-            f"{name} for an end, or looks elsewhere than in `job.status` and `job.phase`"
+            f"the job ended {name} and was asked for {after - 1} more times: the code under test"
+            f" does not take {name} for an end, or looks elsewhere than in `job.status` and"
+            " `job.phase`"
         )
     elif not (job.status.is_known and job.phase.is_known):
-        hints.append(f"status {job.status.value!r} and phase {job.phase.value!r} are none that the contract knows")
+        hints.append(
+            f"status {job.status.value!r} and phase {job.phase.value!r} are none that the contract"
+            " knows"
+        )
     if job is not None and job.phase.name == "UNKNOWN":
-        hints.append("the answers hold no phase: code whose time-out is checked only where there is one never stops")
+        hints.append(
+            "the answers hold no phase: code whose time-out is checked only where there is one"
+            " never stops"
+        )
     if not slept:
-        hints.append("it never slept on the test's clock: ask for indexjob_clock, or let it wait between its calls")
+        hints.append(
+            "it never slept on the test's clock: ask for indexjob_clock, or let it wait between its"
+            " calls"
+        )
     elif job is not None and not job.is_terminal:
         hints.append("the job has not ended: the code under test has no time-out of its own")
     return hints

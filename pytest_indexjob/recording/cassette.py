@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-# vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without it was cut short.
+# vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without
+# it was cut short.
 FORMAT_VERSION = 1
 
 _DEEPEST = 50
@@ -52,7 +53,8 @@ class Recording(NamedTuple):
     def recorded_at(self) -> datetime | None:
         """When it was recorded, by its provenance; ``None`` where that does not say, or says no RFC 3339 time.
 
-        A time that YAML reads by itself (without quotes) is in UTC where it has no offset; a string needs the offset.
+        A time that YAML reads by itself (without quotes) is in UTC where it has no offset; a string
+        needs the offset.
         """
         given = self.provenance.get("recorded_at")
         try:
@@ -84,17 +86,25 @@ def parse_cassette(path: Path, text: str) -> Recording:
     """The recording in a text, which is or would be in a file. Raises ``CassetteCorruptError``."""
     content = _parse(path, text)
     if not isinstance(content, dict) or not isinstance(content.get("interactions"), list):
-        raise _corrupt(path, 1, "it is YAML, but no cassette: a cassette is a mapping with a list of `interactions`")
+        raise _corrupt(
+            path,
+            1,
+            "it is YAML, but no cassette: a cassette is a mapping with a list of `interactions`",
+        )
     interactions = []
     for at, item in enumerate(content["interactions"]):
         try:
             interactions.append(_interaction(item))
         except _ShapeError as error:
             line = _line_of_interaction(text, at)
-            raise _corrupt(path, line, f"interaction {at + 1} is not as vcrpy writes it: {error}") from None
+            raise _corrupt(
+                path, line, f"interaction {at + 1} is not as vcrpy writes it: {error}"
+            ) from None
     if content.get("version") != FORMAT_VERSION:
         raise _corrupt(
-            path, text.count("\n"), f"its last line, `version: {FORMAT_VERSION}`, is missing: it was cut short"
+            path,
+            text.count("\n"),
+            f"its last line, `version: {FORMAT_VERSION}`, is missing: it was cut short",
         )
     # Not `metadata`: vcrpy gives that name to something else, and readers of its files fail on it.
     provenance = content.get("provenance")
@@ -147,7 +157,9 @@ def check_depth(text: str) -> None:
 
     depth = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > _DEEPEST:
             raise RecursionError
 
@@ -162,13 +174,18 @@ def _line_of_interaction(text: str, at: int) -> int | None:
 
 
 class _ShapeError(Exception):
-    """A part of a cassette is not of vcrpy's shape. Names types only: a hostile file's values may be endless."""
+    """A part of a cassette is not of vcrpy's shape.
+
+    Names types only: a hostile file's values may be endless.
+    """
 
 
 def _part(mapping: object, name: str, kinds: type | tuple[type, ...]) -> Any:
     value = mapping.get(name) if isinstance(mapping, dict) else None
     if not isinstance(value, kinds) or isinstance(value, bool):
-        raise _ShapeError(f"`{name}` is {'missing' if value is None else f'of type {type(value).__name__}'}")
+        raise _ShapeError(
+            f"`{name}` is {'missing' if value is None else f'of type {type(value).__name__}'}"
+        )
     return value
 
 
@@ -197,7 +214,8 @@ def _interaction(item: object) -> Interaction:
 
 
 def _as_sent(response: Response) -> Response:
-    # vcrpy stores what urllib3 decoded beside the header that says it is encoded. Encoded bytes are never UTF-8.
+    # vcrpy stores what urllib3 decoded beside the header that says it is encoded. Encoded bytes are
+    # never UTF-8.
     if not response.header("content-encoding"):
         return response
     try:
@@ -232,7 +250,9 @@ def _body(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def dump(interactions: Iterable[Interaction], provenance: Mapping[str, object] | None = None) -> str:
+def dump(
+    interactions: Iterable[Interaction], provenance: Mapping[str, object] | None = None
+) -> str:
     """The text of a cassette in vcrpy's format: the same interactions give the same text on every machine."""
     import yaml
 
@@ -257,8 +277,8 @@ def dump(interactions: Iterable[Interaction], provenance: Mapping[str, object] |
     }
     if provenance:
         content["provenance"] = dict(provenance)
-    # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one line; ASCII, as
-    # YAML would read some other characters (U+0085) as line breaks.
+    # PyYAML's own dumper, as libyaml's folds lines elsewhere; no folding, so that a body stays one
+    # line; ASCII, as YAML would read some other characters (U+0085) as line breaks.
     return str(yaml.dump(content, Dumper=yaml.SafeDumper, width=float("inf")))
 
 
@@ -290,12 +310,20 @@ def job_of(body: bytes) -> IndexingJob | None:
 def key_of(request: Request, bases: Sequence[str]) -> Key:
     """What a request is matched on: method, path and query (sorted), and the host where it is not the API's.
 
-    vcrpy's default is the same but for the host: a recording of the API answers for every base URL of it.
+    vcrpy's default is the same but for the host: a recording of the API answers for every base URL
+    of it.
     """
     url = request.url
-    base = next((base for base in bases if url.startswith(base) and url[len(base) : len(base) + 1] in "/?"), None)
+    base = next(
+        (base for base in bases if url.startswith(base) and url[len(base) : len(base) + 1] in "/?"),
+        None,
+    )
     target, _, query = (url if base is None else url[len(base) :]).partition("?")
-    return request.method, target, tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else ()
+    return (
+        request.method,
+        target,
+        tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else (),
+    )
 
 
 class Playback:
@@ -304,9 +332,13 @@ class Playback:
     The cost of an answer does not grow with the recording's length. Safe from any thread.
     """
 
-    def __init__(self, recordings: Sequence[Recording], *, base_url: str = API_URL, record_command: str = "") -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], *, base_url: str = API_URL, record_command: str = ""
+    ) -> None:
         self.recordings = tuple(recordings)
-        self.interactions = tuple(item for recording in recordings for item in recording.interactions)
+        self.interactions = tuple(
+            item for recording in recordings for item in recording.interactions
+        )
         self.bases = tuple(dict.fromkeys((API_URL, base_url.rstrip("/"))))
         self._record_command = record_command
         self._by_key: dict[Key, list[int]] = {}
@@ -316,7 +348,9 @@ class Playback:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Playback of {self._names}: {self.played} of {len(self.interactions)} answers played>"
+        return (
+            f"<Playback of {self._names}: {self.played} of {len(self.interactions)} answers played>"
+        )
 
     @property
     def _names(self) -> str:
@@ -336,11 +370,16 @@ class Playback:
     @property
     def hosts(self) -> frozenset[str]:
         """The hosts (with port, where it is not the scheme's) that the recordings hold answers of."""
-        return frozenset(urlsplit(item.request.url).netloc.rpartition("@")[2] for item in self.interactions)
+        return frozenset(
+            urlsplit(item.request.url).netloc.rpartition("@")[2] for item in self.interactions
+        )
 
     @property
     def job_uuid(self) -> str:
-        """The uuid of the first job that the recording asks for or tells of. Raises ``CassetteError`` if none."""
+        """The uuid of the first job that the recording asks for or tells of.
+
+        Raises ``CassetteError`` if none.
+        """
         for request, response in self.interactions:
             match = _JOB_PATH.search(urlsplit(request.url).path)
             job = job_of(response.body)
@@ -351,7 +390,10 @@ class Playback:
 
     @property
     def knowledge_base_uuid(self) -> str:
-        """The uuid of the first knowledge base that the recording tells of. Raises ``CassetteError`` if none."""
+        """The uuid of the first knowledge base that the recording tells of.
+
+        Raises ``CassetteError`` if none.
+        """
         for request, response in self.interactions:
             match = _KNOWLEDGE_BASE_PATH.search(urlsplit(request.url).path)
             job = job_of(response.body)
@@ -361,7 +403,10 @@ class Playback:
         raise CassetteError(f"the recording {self._names} tells of no knowledge base")
 
     def handle(self, request: Request) -> Response:
-        """The recorded answer. Raises ``CassetteMissError`` for none, ``CassetteExhaustedError`` for none left."""
+        """The recorded answer.
+
+        Raises ``CassetteMissError`` for none, ``CassetteExhaustedError`` for none left.
+        """
         key = key_of(request, self.bases)
         with self._lock:
             places = self._by_key.get(key)
@@ -380,31 +425,54 @@ class Playback:
     def _exhausted(
         self, request: Request, last: Interaction, job: IndexingJob | None, played: int
     ) -> CassetteExhaustedError:
-        end = job.status.name if job and job.status.name != "UNKNOWN" else f"HTTP {last.response.status}"
+        end = (
+            job.status.name
+            if job and job.status.name != "UNKNOWN"
+            else f"HTTP {last.response.status}"
+        )
         polls = "1 poll" if played == 1 else f"{played} polls"
-        text = f"{_shown(request)} has no recorded answer left: this recording ends at {end} after {polls}"
-        return CassetteExhaustedError(self._explained(text), request=request, nearest=last.request, played=played)
+        text = (
+            f"{_shown(request)} has no recorded answer left: this recording ends at {end} after"
+            f" {polls}"
+        )
+        return CassetteExhaustedError(
+            self._explained(text), request=request, nearest=last.request, played=played
+        )
 
     def _miss(self, request: Request) -> CassetteMissError:
         nearest = self._nearest(request)
         text = f"no recorded answer fits the request\n    {_shown(request)}"
         if nearest is not None:
-            text += f"\nThe nearest recorded one is\n    {_shown(nearest)}\n{self._difference(request, nearest)}"
+            text += (
+                "\nThe nearest recorded one is\n   "
+                f" {_shown(nearest)}\n{self._difference(request, nearest)}"
+            )
         return CassetteMissError(self._explained(text), request=request, nearest=nearest)
 
     def _explained(self, text: str) -> str:
         files = ", ".join(str(recording.path) for recording in self.recordings)
-        played = [f"\n    {times} x {key[0]} {shown_url(_url(key))}" for key, times in self._next.items()]
-        text += f"\nPlayed so far: {self.played} of {len(self.interactions)} answers of {files}{''.join(played)}"
+        played = [
+            f"\n    {times} x {key[0]} {shown_url(_url(key))}" for key, times in self._next.items()
+        ]
+        text += (
+            f"\nPlayed so far: {self.played} of {len(self.interactions)} answers of"
+            f" {files}{''.join(played)}"
+        )
         return text + (f"\nTo record it: {self._record_command}" if self._record_command else "")
 
     def _nearest(self, request: Request) -> Request | None:
         wanted = _url(key_of(request, self.bases))
         known = {_url(key): places[0] for key, places in self._by_key.items()}
-        same_method = {url: at for url, at in known.items() if self.interactions[at].request.method == request.method}
+        same_method = {
+            url: at
+            for url, at in known.items()
+            if self.interactions[at].request.method == request.method
+        }
         for candidates in (same_method, known):
             # Bounded, as a loop of misses in a long recording would search for minutes.
-            near = difflib.get_close_matches(wanted[:500], itertools.islice(candidates, 200), n=1, cutoff=0.0)
+            near = difflib.get_close_matches(
+                wanted[:500], itertools.islice(candidates, 200), n=1, cutoff=0.0
+            )
             if near:
                 return self.interactions[candidates[near[0]]].request
         return None
@@ -416,7 +484,9 @@ class Playback:
             ("path", shown_url(asked[1]), shown_url(there[1])),
             ("query", _query_shown(asked), _query_shown(there)),
         )
-        return "\n".join(f"    {name}: asked {mine}, recorded {its}" for name, mine, its in parts if mine != its)
+        return "\n".join(
+            f"    {name}: asked {mine}, recorded {its}" for name, mine, its in parts if mine != its
+        )
 
 
 def _url(key: Key) -> str:

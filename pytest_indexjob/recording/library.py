@@ -40,8 +40,8 @@ def locate(name: str, folder: Path) -> Path:
     path = folder / f"{name}.yaml"
     if not _NAME.fullmatch(name) or not path.resolve().is_relative_to(folder.resolve()):
         raise CassetteNotFoundError(
-            f"{name!r} can't be a cassette's name: letters, digits, '-', '_' and '.' in words joined by '/', "
-            f"none of which leads out of {folder}",
+            f"{name!r} can't be a cassette's name: letters, digits, '-', '_' and '.' in words"
+            f" joined by '/', none of which leads out of {folder}",
             name=name,
             near=(),
         )
@@ -58,7 +58,10 @@ def find(name: str, folder: Path) -> Path:
     found = next((path for path in candidates if path.is_file()), None)
     if found is not None:
         return found
-    there = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.yaml"))]
+    there = [
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in sorted(folder.rglob("*.yaml"))
+    ]
     near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.4)
     raise CassetteNotFoundError(
         f"there is no cassette {name!r}: not at {own}, and no shipped one has that name. "
@@ -81,8 +84,8 @@ def find_file(cassette: Path | str) -> Path:
     if str(cassette) in shipped_names():
         return shipped_folder() / f"{cassette}.yaml"
     raise CassetteNotFoundError(
-        f"there is no cassette {str(cassette)!r}: neither a file has that path, nor a shipped one that name. "
-        f"Shipped: {', '.join(shipped_names())}",
+        f"there is no cassette {str(cassette)!r}: neither a file has that path, nor a shipped one"
+        f" that name. Shipped: {', '.join(shipped_names())}",
         name=str(cassette),
         near=(),
         path=path,
@@ -90,11 +93,17 @@ def find_file(cassette: Path | str) -> Path:
 
 
 def open_cassettes(
-    names: Sequence[str], folder: Path, *, base_url: str = API_URL, record_command: str = "", missing_ok: bool = False
+    names: Sequence[str],
+    folder: Path,
+    *,
+    base_url: str = API_URL,
+    record_command: str = "",
+    missing_ok: bool = False,
 ) -> Playback:
     """The cassettes of these names, to be played one after the other. Raises a ``CassetteError`` for one that can't.
 
-    With ``missing_ok`` a cassette that is not there yet is passed over. ``record_command`` is what a miss tells to do.
+    With ``missing_ok`` a cassette that is not there yet is passed over. ``record_command`` is what
+    a miss tells to do.
     """
     recordings = []
     for name in names:
@@ -104,20 +113,25 @@ def open_cassettes(
             if missing_ok and error.path is not None:
                 continue
             advice = f" To record it: {record_command}" if record_command else ""
-            raise CassetteNotFoundError(f"{error}.{advice}", name=name, near=error.near, path=error.path) from None
+            raise CassetteNotFoundError(
+                f"{error}.{advice}", name=name, near=error.near, path=error.path
+            ) from None
     return Playback(recordings, base_url=base_url, record_command=record_command)
 
 
 def name_for_test(module: str, test: str) -> str:
     """A test's own cassette name: a file for the test in a folder for its module.
 
-    Names that a file system may confuse or refuse (other characters, capitals, great length) are told apart by a hash.
+    Names that a file system may confuse or refuse (other characters, capitals, great length) are
+    told apart by a hash.
     """
     return f"{_file_name(module)}/{_file_name(test)}"
 
 
 def _file_name(name: str) -> str:
-    plain = re.sub(r"[^a-z0-9_.\-]+", "-", name, flags=re.ASCII | re.IGNORECASE).strip("-.")[:_LONGEST_NAME]
+    plain = re.sub(r"[^a-z0-9_.\-]+", "-", name, flags=re.ASCII | re.IGNORECASE).strip("-.")[
+        :_LONGEST_NAME
+    ]
     if plain == name and name == name.lower():
         return name
     return f"{plain or 'test'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

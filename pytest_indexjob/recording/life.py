@@ -30,8 +30,8 @@ def part_of(path: Path) -> Path:
 class LifeRecorder:
     """Polls a job to its end and writes its life as one cassette.
 
-    What was polled is kept in ``PATH.part`` after each poll, redacted; a recorder that is started again goes on from
-    there. ``secrets`` are values that the file may not hold, besides the token.
+    What was polled is kept in ``PATH.part`` after each poll, redacted; a recorder that is started
+    again goes on from there. ``secrets`` are values that the file may not hold, besides the token.
     """
 
     def __init__(
@@ -60,10 +60,17 @@ class LifeRecorder:
     @property
     def last(self) -> IndexingJob | None:
         """The job as it was last seen, here or before an interruption."""
-        return next((job for item in reversed(self.interactions) if (job := job_of(item.response.body))), None)
+        return next(
+            (job for item in reversed(self.interactions) if (job := job_of(item.response.body))),
+            None,
+        )
 
     def record(
-        self, *, poll_interval: float = 5.0, timeout: float = 86400.0, on_poll: Callable[[IndexingJob], object]
+        self,
+        *,
+        poll_interval: float = 5.0,
+        timeout: float = 86400.0,
+        on_poll: Callable[[IndexingJob], object],
     ) -> IndexingJob:
         """Poll until the job has ended, write the cassette and return the job. Times are in seconds.
 
@@ -71,7 +78,9 @@ class LifeRecorder:
         """
         job = self.last
         if job is None or not job.is_terminal:
-            job = self._client.wait(self.uuid, timeout=timeout, poll_interval=poll_interval, on_poll=on_poll)
+            job = self._client.wait(
+                self.uuid, timeout=timeout, poll_interval=poll_interval, on_poll=on_poll
+            )
         origin = {**provenance(self.interactions), "whole_life": True}
         write(self.path, self.interactions, origin, self._secrets)
         part_of(self.path).unlink(missing_ok=True)
@@ -82,10 +91,14 @@ class LifeRecorder:
         if url.startswith(self._base_url):
             url = API_URL + url[len(self._base_url) :]
         headers = tuple(
-            pair for pair in response.headers.items() if pair[0].lower() not in ("content-encoding", "content-length")
+            pair
+            for pair in response.headers.items()
+            if pair[0].lower() not in ("content-encoding", "content-length")
         )
         asked = Request(str(response.request.method), url, tuple(response.request.headers.items()))
-        item = Interaction(asked, Response(response.status_code, headers, response.content, response.reason or ""))
+        item = Interaction(
+            asked, Response(response.status_code, headers, response.content, response.reason or "")
+        )
         self._append(self._redaction.redact(item))
 
     def _append(self, item: Interaction) -> None:
@@ -105,23 +118,35 @@ class LifeRecorder:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise CassetteError(f"{part_of(self.path)} can't be written: {error.strerror}", path=self.path) from None
+            raise CassetteError(
+                f"{part_of(self.path)} can't be written: {error.strerror}", path=self.path
+            ) from None
         self.interactions.append(item)
 
     def _resumed(self) -> list[Interaction]:
         if self.path.is_file():
             there = load(self.path)
-            if there.provenance.get("whole_life") is True and self._is_of_this_job(there.interactions):
+            if there.provenance.get("whole_life") is True and self._is_of_this_job(
+                there.interactions
+            ):
                 return list(there.interactions)
-            raise CassetteError(f"{self.path} holds another recording: choose another file", path=self.path)
+            raise CassetteError(
+                f"{self.path} holds another recording: choose another file", path=self.path
+            )
         part = part_of(self.path)
         if not part.is_file():
             return []
-        items = [item for line in part.read_text(encoding="utf-8").splitlines(keepends=True) for item in _read(line)]
+        items = [
+            item
+            for line in part.read_text(encoding="utf-8").splitlines(keepends=True)
+            for item in _read(line)
+        ]
         if not self._is_of_this_job(items):
             raise CassetteError(f"{part} holds the polls of another job: remove it", path=part)
         # A last line that an interruption cut is not there any more.
-        part.write_text("".join(json.dumps(dump([item])) + "\n" for item in items), encoding="utf-8")
+        part.write_text(
+            "".join(json.dumps(dump([item])) + "\n" for item in items), encoding="utf-8"
+        )
         return items
 
     def _is_of_this_job(self, items: Iterable[Interaction]) -> bool:

@@ -27,8 +27,9 @@ RECORD_MODES = ("none", "once", "new_episodes", "all", "rewrite")
 class Recorder:
     """Answers from recordings as far as the record mode says so, else from the service, and keeps what it said.
 
-    ``mode`` is one of vcrpy's, or ``rewrite``; ``forward`` asks the service. ``path`` is the file that ``save`` writes
-    to. ``run`` names the test run: tests of one run that share a recording record it together. Safe from any thread.
+    ``mode`` is one of vcrpy's, or ``rewrite``; ``forward`` asks the service. ``path`` is the file
+    that ``save`` writes to. ``run`` names the test run: tests of one run that share a recording
+    record it together. Safe from any thread.
     """
 
     def __init__(
@@ -67,7 +68,10 @@ class Recorder:
         )
 
     def handle(self, request: Request) -> Response:
-        """The recorded answer, or the service's. Raises ``CassetteMissError`` where the mode allows neither."""
+        """The recorded answer, or the service's.
+
+        Raises ``CassetteMissError`` where the mode allows neither.
+        """
         if self.mode not in ("all", "rewrite"):
             try:
                 return self.playback.handle(request)
@@ -93,15 +97,20 @@ class Recorder:
     def save(self) -> None:
         """Write what was recorded, merged with what is in the file by now.
 
-        ``replaced`` then counts the interactions of an old recording that gave way. Raises ``CassetteLeakError`` where
-        a secret is left, ``CassetteError`` where it can't be written; the file is then as it was.
+        ``replaced`` then counts the interactions of an old recording that gave way. Raises
+        ``CassetteLeakError`` where a secret is left, ``CassetteError`` where it can't be written;
+        the file is then as it was.
         """
         if not self.recorded:
             if self.mode == "rewrite":
                 self.replaced = len(self.playback.interactions)
             return
         with locked(self.path) as marks:
-            there = load(self.path) if self.path.is_file() else next(iter(self.playback.recordings), None)
+            there = (
+                load(self.path)
+                if self.path.is_file()
+                else next(iter(self.playback.recordings), None)
+            )
             replaces = self.mode == "rewrite" and not (self._run and self._mark(marks).exists())
             old = there.interactions if there and not replaces else ()
             write(self.path, (*old, *self._redacted(old)), provenance(self.recorded), self._secrets)
@@ -111,7 +120,9 @@ class Recorder:
 
     def _mark(self, folder: Path) -> Path:
         """The file whose existence says that this run has begun this recording anew."""
-        return folder / f"{_digest(self.path)}.{hashlib.sha256(self._run.encode()).hexdigest()[:16]}"
+        return (
+            folder / f"{_digest(self.path)}.{hashlib.sha256(self._run.encode()).hexdigest()[:16]}"
+        )
 
     def _redacted(self, old: Sequence[Interaction]) -> list[Interaction]:
         redaction = Redaction(self._secrets, anonymize=self._anonymize)
@@ -124,7 +135,9 @@ class Recorder:
         url = item.request.url
         if not url.startswith(self._base_url):
             return item
-        return item._replace(request=item.request._replace(url=API_URL + url[len(self._base_url) :]))
+        return item._replace(
+            request=item.request._replace(url=API_URL + url[len(self._base_url) :])
+        )
 
 
 def _signed_url(body: bytes) -> str:
@@ -150,16 +163,22 @@ def provenance(interactions: Sequence[Interaction], now: datetime | None = None)
 
 
 def write(
-    path: Path, interactions: Sequence[Interaction], origin: Mapping[str, object], secrets: Iterable[str]
+    path: Path,
+    interactions: Sequence[Interaction],
+    origin: Mapping[str, object],
+    secrets: Iterable[str],
 ) -> None:
-    """Write a cassette: scanned, then whole or not at all. Raises ``CassetteLeakError`` and ``CassetteError``."""
+    """Write a cassette: scanned, then whole or not at all.
+
+    Raises ``CassetteLeakError`` and ``CassetteError``.
+    """
     text = dump(interactions, origin)
     leaks = scan(text, secrets)
     if leaks:
         where = "; ".join(f"line {leak.line}: {leak.kind}" for leak in leaks[:5])
         raise CassetteLeakError(
-            f"{path} was not written: what redaction left still holds a secret ({where}). Name its value in the "
-            "`secrets` of your indexjob_settings, or report the case",
+            f"{path} was not written: what redaction left still holds a secret ({where}). Name its"
+            " value in the `secrets` of your indexjob_settings, or report the case",
             path=path,
             line=leaks[0].line,
             kind=leaks[0].kind,
@@ -169,12 +188,20 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text.encode("utf-8"))
     except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or type(error).__name__
-        raise CassetteError(f"{path} can't be written: {reason}. The old file is as it was", path=path) from None
+        reason = (
+            "the disk is full"
+            if error.errno == errno.ENOSPC
+            else error.strerror or type(error).__name__
+        )
+        raise CassetteError(
+            f"{path} can't be written: {reason}. The old file is as it was", path=path
+        ) from None
 
 
 def _replace(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(
+        prefix=f".{path.stem[:40]}-", suffix=".tmp", dir=path.parent
+    )
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -210,7 +237,8 @@ def _sync_folder(folder: Path) -> None:
 def locked(path: Path) -> Iterator[Path]:
     """Hold the lock of a cassette's file against other processes; gives the folder of locks.
 
-    The system itself takes a dead process's lock away. Locks lie apart from the cassettes, so that none is committed.
+    The system itself takes a dead process's lock away. Locks lie apart from the cassettes, so that
+    none is committed.
     """
     from filelock import FileLock
 
@@ -220,12 +248,17 @@ def locked(path: Path) -> Iterator[Path]:
 
 
 def lock_folder() -> Path:
-    """This user's own folder for locks. Raises ``CassetteError`` where somebody else has made it."""
+    """This user's own folder for locks.
+
+    Raises ``CassetteError`` where somebody else has made it.
+    """
     user = getattr(os, "getuid", int)()
     folder = Path(tempfile.gettempdir()) / f"pytest-indexjob-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != user:
-        raise CassetteError(f"{folder} belongs to another user: remove it, or set TMPDIR", path=folder)
+        raise CassetteError(
+            f"{folder} belongs to another user: remove it, or set TMPDIR", path=folder
+        )
     return folder
 
 

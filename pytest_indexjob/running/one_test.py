@@ -1,4 +1,7 @@
-"""What one test needs of pytest's objects: its interception, its recordings, how it ended. The plugin calls it."""
+"""What one test needs of pytest's objects: its interception, its recordings, how it ended.
+
+The plugin calls it.
+"""
 
 from __future__ import annotations
 
@@ -75,19 +78,29 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
 
 
 def record_mode(config: pytest.Config) -> str:
-    """The record mode. Where ``CI`` is set, only the command line itself can ask for another than ``none``."""
+    """The record mode.
+
+    Where ``CI`` is set, only the command line itself can ask for another than ``none``.
+    """
     mode: str = config.getoption("--indexjob-record")
-    by_hand = any(str(argument).startswith("--indexjob-record") for argument in config.invocation_params.args)
+    by_hand = any(
+        str(argument).startswith("--indexjob-record") for argument in config.invocation_params.args
+    )
     return "none" if os.environ.get("CI") and not by_hand else mode
 
 
 def max_age(text: str | None) -> tuple[float, bool] | None:
-    """Days, and whether to warn only, of ``DAYS`` or ``warn:DAYS``. Raises ``pytest.UsageError`` for anything else."""
+    """Days, and whether to warn only, of ``DAYS`` or ``warn:DAYS``.
+
+    Raises ``pytest.UsageError`` for anything else.
+    """
     if text is None:
         return None
     days = text.removeprefix("warn:")
     if not days.isascii() or not days.replace(".", "", 1).isdigit():
-        raise pytest.UsageError(f"--indexjob-max-age must be days (30) or days to warn of (warn:30), not {text!r}")
+        raise pytest.UsageError(
+            f"--indexjob-max-age must be days (30) or days to warn of (warn:30), not {text!r}"
+        )
     return float(days), days != text
 
 
@@ -102,15 +115,24 @@ def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
     """The names of a mark, and whether it is strict. Fails the test for anything else in it."""
     names, options = (mark.args, dict(mark.kwargs)) if mark else ((), {})
     strict = options.pop("strict", False)
-    if options or not all(isinstance(name, str) and name for name in names) or not isinstance(strict, bool):
-        given = ", ".join([*map(repr, names), *(f"{key}=..." for key in options), f"strict={strict!r}"])
+    if (
+        options
+        or not all(isinstance(name, str) and name for name in names)
+        or not isinstance(strict, bool)
+    ):
+        given = ", ".join(
+            [*map(repr, names), *(f"{key}=..." for key in options), f"strict={strict!r}"]
+        )
         pytest.fail(
-            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not {given}", pytrace=False
+            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not {given}",
+            pytrace=False,
         )
     return names, strict
 
 
-def play(request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings) -> Playback:
+def play(
+    request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings
+) -> Playback:
     """Put the marked recordings in front of the test's clients, and where it is to record, the service behind them."""
     names, strict = mark_arguments(request.node.get_closest_marker(MARKER))
     config = request.config
@@ -121,7 +143,11 @@ def play(request: pytest.FixtureRequest, interception: Interception, settings: I
     command = f"pytest {shlex.quote(request.node.nodeid)} --indexjob-record=new_episodes"
     playback = or_fail(
         lambda: open_cassettes(
-            names, folder, base_url=settings.base_url, record_command=command, missing_ok=mode != "none"
+            names,
+            folder,
+            base_url=settings.base_url,
+            record_command=command,
+            missing_ok=mode != "none",
         )
     )
     _check_age(request.node, playback, mode)
@@ -145,7 +171,11 @@ def secrets(settings: IndexJobSettings) -> list[str]:
     """What no recording may hold: the token, those of the environment, the user's own list."""
     from pytest_indexjob.secrecy.redaction import environment_secrets
 
-    return [*settings.secrets, *environment_secrets(os.environ), *([settings.token] if settings.token else [])]
+    return [
+        *settings.secrets,
+        *environment_secrets(os.environ),
+        *([settings.token] if settings.token else []),
+    ]
 
 
 def _check_age(item: pytest.Item, playback: Playback, mode: str) -> None:
@@ -154,7 +184,8 @@ def _check_age(item: pytest.Item, playback: Playback, mode: str) -> None:
         return
     for recording in playback.recordings:
         age = age_in_days(recording)
-        # A recording that does not say its age may have any; one that says it wrongly must not pass for a new one.
+        # A recording that does not say its age may have any; one that says it wrongly must not pass
+        # for a new one.
         if age is None and recording.provenance.get("recorded_at") is None:
             continue
         if age is not None and age <= limit[0]:
@@ -163,7 +194,8 @@ def _check_age(item: pytest.Item, playback: Playback, mode: str) -> None:
         if age is not None:
             said = f"was recorded {age:.0f} days ago (at most {limit[0]:g})"
         text = (
-            f"{recording.path} {said}. To record it again: pytest {shlex.quote(item.nodeid)} --indexjob-record=rewrite"
+            f"{recording.path} {said}. To record it again: pytest {shlex.quote(item.nodeid)}"
+            " --indexjob-record=rewrite"
         )
         if not limit[1]:
             pytest.fail(text, pytrace=False)
@@ -182,15 +214,22 @@ def save(interception: Interception) -> None:
         or_fail(interception.recorder.save)
 
 
-def simulate(request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings) -> Simulator:
+def simulate(
+    request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings
+) -> Simulator:
     """Put a simulator in front of the test's clients."""
     from pytest_indexjob.simulation.simulator import Simulator
 
     if request.config.getoption("--indexjob-live"):
         pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
     if MARKER in request.fixturenames:
-        pytest.fail(f"either the simulator answers a test or the recording of its {MARKER} mark", pytrace=False)
-    simulator = Simulator(interception.clock, journal=interception.journal, base_url=settings.base_url)
+        pytest.fail(
+            f"either the simulator answers a test or the recording of its {MARKER} mark",
+            pytrace=False,
+        )
+    simulator = Simulator(
+        interception.clock, journal=interception.journal, base_url=settings.base_url
+    )
     interception.simulate(simulator)
     return simulator
 
@@ -201,7 +240,9 @@ def serve(request: pytest.FixtureRequest, interception: Interception) -> Loopbac
 
     marked = MARKER in request.fixturenames
     source: Any = request.getfixturevalue(MARKER if marked else "indexjob_simulator")
-    server = LoopbackServer(interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0).start()
+    server = LoopbackServer(
+        interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0
+    ).start()
     if marked:
         source.bases += (server.url,)
     else:

@@ -18,7 +18,10 @@ _TITLE = "indexing jobs"
 
 
 def register(config: pytest.Config) -> bool:
-    """Check the options that concern the whole run, and have it added up. Raises ``pytest.UsageError``."""
+    """Check the options that concern the whole run, and have it added up.
+
+    Raises ``pytest.UsageError``.
+    """
     from pytest_indexjob.running.one_test import check_options
 
     check_options(config)
@@ -27,7 +30,9 @@ def register(config: pytest.Config) -> bool:
     if under is not None and not 0 <= under <= 100:
         raise pytest.UsageError(f"--indexjob-coverage-fail-under must be 0 to 100, not {under:g}")
     if config.getoption("--indexjob-report") and importlib.util.find_spec("jinja2") is None:
-        raise pytest.UsageError("--indexjob-report needs Jinja2: pip install 'pytest-indexjob[report]'")
+        raise pytest.UsageError(
+            "--indexjob-report needs Jinja2: pip install 'pytest-indexjob[report]'"
+        )
     # A worker of pytest-xdist sends its reports to the one process that adds up.
     if not hasattr(config, "workerinput"):
         for option in ("--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"):
@@ -75,20 +80,26 @@ def hide_secrets(error: BaseException, interception: Interception) -> None:
         waiting += [each.__cause__, each.__context__]
         waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
         if _is_ours(each):
-            each.args = tuple(interception.redact(text) if isinstance(text, str) else text for text in each.args)
+            each.args = tuple(
+                interception.redact(text) if isinstance(text, str) else text for text in each.args
+            )
 
 
 def _is_ours(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("pytest_indexjob.")
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(
+        "pytest_indexjob."
+    )
 
 
 def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
     """Add the story of what the service said to the report of a test that failed (or of any, with ``-rP``)."""
     exchanges = interception.journal.exchanges
-    wanted = report.failed or (report.when == "call" and report.passed and _asked_for_passed(item.config))
+    wanted = report.failed or (
+        report.when == "call" and report.passed and _asked_for_passed(item.config)
+    )
     if not wanted or not exchanges or interception.told:
         return
     from pytest_indexjob.story.record import story_text
@@ -98,7 +109,9 @@ def tell_story(item: pytest.Item, report: Any, interception: Interception) -> No
     has_terminal = item.config.pluginmanager.has_plugin("terminalreporter")
     writer = item.config.get_terminal_writer() if has_terminal else None
     # In a file of results colours would be noise.
-    color = writer is not None and writer.hasmarkup and not getattr(item.config.option, "xmlpath", None)
+    color = (
+        writer is not None and writer.hasmarkup and not getattr(item.config.option, "xmlpath", None)
+    )
     text = story_text(
         exchanges,
         interception.sleeps,
@@ -117,7 +130,9 @@ def _asked_for_passed(config: pytest.Config) -> bool:
     return bool(set("PA") & set(config.getoption("reportchars", "") or ""))
 
 
-def facts_of(item: pytest.Item, interception: Interception, report: Any, *, passed: bool) -> dict[str, Any]:
+def facts_of(
+    item: pytest.Item, interception: Interception, report: Any, *, passed: bool
+) -> dict[str, Any]:
     """What one test brings to the totals, as JSON, so that it can travel between processes."""
     config = item.config
     facts: dict[str, Any] = {"used": True}
@@ -145,7 +160,12 @@ def facts_of(item: pytest.Item, interception: Interception, report: Any, *, pass
 
 
 def _counts_coverage(config: pytest.Config) -> bool:
-    asked = ("--indexjob-coverage", "--indexjob-coverage-fail-under", "--indexjob-coverage-file", "--indexjob-report")
+    asked = (
+        "--indexjob-coverage",
+        "--indexjob-coverage-fail-under",
+        "--indexjob-coverage-file",
+        "--indexjob-report",
+    )
     values = [config.getoption(option) for option in asked]
     return any(value is not None and value is not False for value in values)
 
@@ -204,7 +224,11 @@ class Totals:
             from pytest_indexjob.story.page import write_report
 
             coverage = self._counted()
-            seen = {item: count for item, count in coverage.counts.items() if not item.startswith("pair:")}
+            seen = {
+                item: count
+                for item, count in coverage.counts.items()
+                if not item.startswith("pair:")
+            }
             matrix = {"matrix": coverage.matrix(), "other": seen}
             write_report(Path(option("--indexjob-report")), self._records, coverage=matrix)
             self._lines.append(f"page: {option('--indexjob-report')}")
@@ -212,14 +236,22 @@ class Totals:
 
     def _judge(self, session: pytest.Session) -> None:
         under = self._config.getoption("--indexjob-coverage-fail-under")
-        if under is None or session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        if under is None or session.exitstatus not in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
             return
         if not self._used:
-            self._lines.append("ERROR: --indexjob-coverage-fail-under was given, but no test used the plugin")
+            self._lines.append(
+                "ERROR: --indexjob-coverage-fail-under was given, but no test used the plugin"
+            )
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._counted().percent(self._left_out) < under:
             percent = self._counted().percent(self._left_out)
-            self._lines.append(f"FAIL: outcome coverage of {percent:.1f} % is under the {under:g} % that was asked for")
+            self._lines.append(
+                f"FAIL: outcome coverage of {percent:.1f} % is under the {under:g} % that was"
+                " asked for"
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -236,7 +268,10 @@ class Totals:
         coverage = self._counted()
         width = self._config.get_terminal_writer().fullwidth
         tests = f"{coverage.tests} test{'s' * (coverage.tests != 1)} that passed"
-        head = f"outcome coverage: {coverage.percent(self._left_out):.0f} % of what the service can say, by {tests}"
+        head = (
+            f"outcome coverage: {coverage.percent(self._left_out):.0f} % of what the service can"
+            f" say, by {tests}"
+        )
         return [head, *coverage.table(self._left_out, width=width)]
 
     def _shrunk(self) -> list[str]:
@@ -246,9 +281,12 @@ class Totals:
         for path, before in self._replaced.items():
             now = len(load(Path(path)).interactions)
             if path in self._idle:
-                lines.append(f"{path}: nothing was recorded, so the old recording was left as it is")
+                lines.append(
+                    f"{path}: nothing was recorded, so the old recording was left as it is"
+                )
             elif now < before:
                 lines.append(
-                    f"{path}: the new recording holds {now} interactions, {before - now} fewer than the old one"
+                    f"{path}: the new recording holds {now} interactions, {before - now} fewer than"
+                    " the old one"
                 )
         return lines

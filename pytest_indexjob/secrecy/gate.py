@@ -24,7 +24,10 @@ _LARGEST = 16 * 1024 * 1024  # what a compressed body may grow to
 
 
 class Leak(NamedTuple):
-    """A secret that the gate found: the line of the text, counted from 1, and its kind. Never its value."""
+    """A secret that the gate found: the line of the text, counted from 1, and its kind.
+
+    Never its value.
+    """
 
     line: int
     kind: str
@@ -39,7 +42,12 @@ _FIELD = re.compile(rf"(?i)(?:{_FIELDS})")
 _RULES = (
     ("DigitalOcean token", re.compile(r"(?i)do[opr]t?_v1_[a-f0-9]{8}")),
     ("API key", re.compile(r"\bsk[-_][A-Za-z0-9][A-Za-z0-9_-]{18}")),
-    ("API key", re.compile(r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32})")),
+    (
+        "API key",
+        re.compile(
+            r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32})"
+        ),
+    ),
     ("bearer token", re.compile(rf"(?i)\bbearer\s+{_UNREPLACED}(?=\S{{0,200}}\d)[\w.~+/-]{{6}}")),
     ("JWT", re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{5}")),
     ("AWS key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}")),
@@ -62,7 +70,11 @@ _BUDGET = 32 * 1024 * 1024  # letters in all views of one string
 
 def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
     """What secrets are in a text that is about to be written, by value, shape or the name of their field."""
-    known = [secret for secret in map(str.strip, secrets) if len(secret) >= _SHORTEST and secret not in PLACEHOLDER]
+    known = [
+        secret
+        for secret in map(str.strip, secrets)
+        if len(secret) >= _SHORTEST and secret not in PLACEHOLDER
+    ]
     found: set[Leak] = set()
     for line, name, leaf in _leaves(text):
         if _FIELD.fullmatch(name) and leaf.strip() and PLACEHOLDER not in leaf:
@@ -76,7 +88,10 @@ def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
 
 
 def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
-    """Every scalar of a YAML document: its line, the name it stands under, its text. Nothing is constructed."""
+    """Every scalar of a YAML document: its line, the name it stands under, its text.
+
+    Nothing is constructed.
+    """
     import yaml
 
     try:
@@ -94,7 +109,10 @@ def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
         seen.add((id(node), name))
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                waiting += [("", key), (key.value if isinstance(key, yaml.ScalarNode) else "", value)]
+                waiting += [
+                    ("", key),
+                    (key.value if isinstance(key, yaml.ScalarNode) else "", value),
+                ]
         elif isinstance(node, yaml.SequenceNode):
             waiting += [(name, item) for item in node.value]
         else:
@@ -116,7 +134,10 @@ def _kinds(leaf: str, known: list[str]) -> Iterator[str]:
         yield from (f"{kind}{shown}" for kind, rule in _RULES if rule.search(view))
         if any(b":" in _base64(found) for found in _BASIC.findall(view)):
             yield f"Basic credentials{shown}"
-        if any(secret in view or secret.encode("utf-8", "replace").decode("latin-1") in view for secret in known):
+        if any(
+            secret in view or secret.encode("utf-8", "replace").decode("latin-1") in view
+            for secret in known
+        ):
             yield f"known secret{shown}"
         if any(_FIELD.fullmatch(name) for name in _fields(view)):
             yield f"secret field{shown}"
@@ -133,7 +154,9 @@ def _views(leaf: str, known: list[str]) -> Iterator[tuple[str, str]]:
             if other not in seen and budget > 0:
                 budget -= len(other)
                 seen.add(other)
-                waiting.append((f"{how}, {step}" if how and how != step else step, other, depth + 1))
+                waiting.append(
+                    (f"{how}, {step}" if how and how != step else step, other, depth + 1)
+                )
 
 
 def _one_step(view: str, known: list[str]) -> Iterator[tuple[str, str]]:
@@ -149,7 +172,9 @@ def _one_step(view: str, known: list[str]) -> Iterator[tuple[str, str]]:
 
 def _said(octets: bytes, known: list[str]) -> Iterator[str]:
     plain = octets.decode("latin-1")
-    if b"\x1f\x8b\x08" in octets or any(secret.encode("utf-8", "replace") in octets for secret in known):
+    if b"\x1f\x8b\x08" in octets or any(
+        secret.encode("utf-8", "replace") in octets for secret in known
+    ):
         yield plain
     with suppress(UnicodeDecodeError):
         text = octets.decode("utf-8")
@@ -167,7 +192,11 @@ def _spelled_out(view: str) -> str:
 
 def _plain_letter(match: re.Match[str]) -> str:
     said = match[1]
-    return chr(int(said[1:], 16)) if len(said) > 1 else {"n": "\n", "r": "\r", "t": "\t"}.get(said, said)
+    return (
+        chr(int(said[1:], 16))
+        if len(said) > 1
+        else {"n": "\n", "r": "\r", "t": "\t"}.get(said, said)
+    )
 
 
 _STEPS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
@@ -183,7 +212,9 @@ def _read_run(run: str) -> Iterator[tuple[str, bytes]]:
     for skipped in range(4):
         yield "base64", _base64(run[skipped:])
     if len(run) >= 8:
-        for digits in re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run) + re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run[1:]):
+        for digits in re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run) + re.findall(
+            r"(?:[0-9a-fA-F]{2}){4,}", run[1:]
+        ):
             yield "hexadecimal", binascii.unhexlify(digits)
 
 
@@ -221,7 +252,11 @@ def _fields(view: str) -> Iterator[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, _Fields):
-            yield from (name for name, value in part if isinstance(value, str) and value and PLACEHOLDER not in value)
+            yield from (
+                name
+                for name, value in part
+                if isinstance(value, str) and value and PLACEHOLDER not in value
+            )
             waiting += [value for _, value in part]
         elif isinstance(part, list):
             waiting += part

@@ -1,7 +1,8 @@
 """Redaction: takes secrets out of what is recorded.
 
-Every secret is replaced by the one word ``REDACTED``: the same on every machine, and not derived from the value, as a
-hash of a weak secret tells it. What is left is for the gate to find, which shares no pattern and no decoder with this.
+Every secret is replaced by the one word ``REDACTED``: the same on every machine, and not derived
+from the value, as a hash of a weak secret tells it. What is left is for the gate to find, which
+shares no pattern and no decoder with this.
 """
 
 from __future__ import annotations
@@ -29,20 +30,45 @@ if TYPE_CHECKING:
 
 _SHORTEST = 4  # a shorter "secret" is in every text
 _DEPTH = 6  # encodings within encodings
-_SHORT, _REMEMBERED = 200, 10_000  # characters of a text whose redaction is remembered, and how many are
+_SHORT, _REMEMBERED = (
+    200,
+    10_000,
+)  # characters of a text whose redaction is remembered, and how many are
 _LARGEST = 16 * 1024 * 1024  # what a compressed body may grow to
 
-# A header that is not named here may be a credential, or differs in each run and so makes needless changes.
+# A header that is not named here may be a credential, or differs in each run and so makes needless
+# changes.
 _KEPT_HEADERS = frozenset(
     (
-        *("accept", "allow", "content-disposition", "content-encoding", "content-type", "link", "location"),
+        *(
+            "accept",
+            "allow",
+            "content-disposition",
+            "content-encoding",
+            "content-type",
+            "link",
+            "location",
+        ),
         *("retry-after", "www-authenticate", "x-request-id"),
     )
 )
-# Names of fields and parameters, without case and separators. `tokens` and `total_tokens` are counts.
+# Names of fields and parameters, without case and separators. `tokens` and `total_tokens` are
+# counts.
 _SECRET_NAMES = frozenset(
     (
-        *("auth", "bearer", "cookies", "csrf", "jwt", "otp", "pwd", "session", "sessionid", "sid", "sig"),
+        *(
+            "auth",
+            "bearer",
+            "cookies",
+            "csrf",
+            "jwt",
+            "otp",
+            "pwd",
+            "session",
+            "sessionid",
+            "sid",
+            "sig",
+        ),
         *("accesstokens", "refreshtokens"),
     )
 )
@@ -53,7 +79,8 @@ _SECRET_PARTS = re.compile(
 _SECRET_PARAMETERS = frozenset(("key", "awsaccesskeyid", "sharedaccesssignature"))
 _CURSORS = frozenset(("pagetoken", "nextpagetoken", "nexttoken", "continuationtoken", "synctoken"))
 
-# What a secret looks like, whoever's it is. Each is linear: no repeat holds another that could match the same text.
+# What a secret looks like, whoever's it is. Each is linear: no repeat holds another that could
+# match the same text.
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
     r"|(?i:do[a-z]{1,2}_v1_)[A-Za-z0-9]{8,}"
@@ -66,17 +93,23 @@ _SHAPES = re.compile(
     re.DOTALL,
 )
 # Prose ("a bearer token is required") has neither a digit nor 20 characters.
-_BEARER = re.compile(r"(?i)\b(bearer\s{1,8})(?=[^\s\"']{0,256}[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/-]{6,}=*")
+_BEARER = re.compile(
+    r"(?i)\b(bearer\s{1,8})(?=[^\s\"']{0,256}[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/-]{6,}=*"
+)
 _BASIC = re.compile(r"(?i)\b(basic\s{1,8})([A-Za-z0-9+/_-]{4,}=*)")
 _USER = re.compile(r"(?:(?<=://)|(?<=^//))[^\s/?#\"'<>\\]*@")
 _PAIR = re.compile(r"((?:^|(?<=[?&;#]))[^=&?#;\s\"'<>{}]+)=([^&#\s\"'<>]+)")
 _QUOTE = r"(?:[\"']|&quot;|&#34;|\\{1,4}\")?"
 _LABEL = re.compile(
-    r"(?i)((?:password|passwd|passphrase|secret|(?<!page)(?<!page[-_])(?<!next)(?<!next[-_])token|api[-_ ]?key"
-    rf"|access[-_ ]?key|private[-_ ]?key|credentials?|signature){_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE})"
+    r"(?i)((?:password|passwd|passphrase|secret|(?<!page)(?<!page[-_])(?<!next)(?<!next[-_])token|api[-_"
+    r" ]?key"
+    r"|access[-_ ]?key|private[-_"
+    rf" ]?key|credentials?|signature){_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE})"
     r"([^\s\"'&,;<>]+)"
 )
-_HEADER_LINE = re.compile(r"(?i)((?:authorization|cookie|x-api-key|x-auth-token)\s{0,3}[:=]\s{0,3})([^\r\n\"'<>]+)")
+_HEADER_LINE = re.compile(
+    r"(?i)((?:authorization|cookie|x-api-key|x-auth-token)\s{0,3}[:=]\s{0,3})([^\r\n\"'<>]+)"
+)
 _FIELD_TAG = re.compile(r"(?i)<(?:input|meta|param|button)\b[^<>]*>")
 _TAG_NAME = re.compile(r"(?i)\b(?:name|id)=[\"']?([^\"'\s<>]+)")
 _TAG_VALUE = re.compile(r"(?i)\b((?:value|content)=)(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)")
@@ -93,23 +126,32 @@ _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _BOUNDARY = re.compile(r"(?i)^\s*multipart/.*\bboundary=\"?([^\";,\s]+)")
 _PART_NAME = re.compile(rb"(?i)\bname=\"?([^\";\r\n]+)")
-_UUID = re.compile(r"(?<![0-9A-Fa-f])" + "(?:-|%2[Dd])".join(f"[0-9A-Fa-f]{{{n}}}" for n in (8, 4, 4, 4, 12)))
+_UUID = re.compile(
+    r"(?<![0-9A-Fa-f])" + "(?:-|%2[Dd])".join(f"[0-9A-Fa-f]{{{n}}}" for n in (8, 4, 4, 4, 12))
+)
 _NUMBERED = "00000000-0000-4000-8000-"
 
 
 class Redaction:
     """Takes the secrets out of interactions.
 
-    ``secrets`` are values known to be secret: they go in whatever encoding they stand. ``keep_headers`` names headers
-    to keep beside the usual ones. ``anonymize`` also replaces every UUID by a number in order of first appearance
-    (``00000000-0000-4000-8000-000000000001``): a hash could be undone by guessing, as the service's UUIDs are mostly
-    time. So one object must see the whole recording, what it holds already before what is new. Safe from any thread.
+    ``secrets`` are values known to be secret: they go in whatever encoding they stand.
+    ``keep_headers`` names headers to keep beside the usual ones. ``anonymize`` also replaces every
+    UUID by a number in order of first appearance (``00000000-0000-4000-8000-000000000001``): a hash
+    could be undone by guessing, as the service's UUIDs are mostly time. So one object must see the
+    whole recording, what it holds already before what is new. Safe from any thread.
     """
 
     def __init__(
-        self, secrets: Iterable[str] = (), *, keep_headers: Iterable[str] = (), anonymize: bool = False
+        self,
+        secrets: Iterable[str] = (),
+        *,
+        keep_headers: Iterable[str] = (),
+        anonymize: bool = False,
     ) -> None:
-        self._secrets = [(secret, {_folded(secret), _folded(_as_latin(secret))}) for secret in _usable(secrets)]
+        self._secrets = [
+            (secret, {_folded(secret), _folded(_as_latin(secret))}) for secret in _usable(secrets)
+        ]
         self._patterns: dict[str, re.Pattern[str]] = {}
         self._cleaned = functools.lru_cache(_REMEMBERED)(self._clean_anew)
         self._kept = _KEPT_HEADERS | {name.lower() for name in keep_headers}
@@ -125,7 +167,9 @@ class Redaction:
         answered, body = self._message(response.headers, response.body)
         return Interaction(
             request._replace(url=self.redact_text(request.url), headers=asked, body=sent),
-            response._replace(headers=answered, body=body, reason=self.redact_text(response.reason)),
+            response._replace(
+                headers=answered, body=body, reason=self.redact_text(response.reason)
+            ),
         )
 
     def redact_text(self, text: str) -> str:
@@ -140,7 +184,10 @@ class Redaction:
     def _number(self, match: re.Match[str]) -> str:
         uuid = match[0].lower().replace("%2d", "-")
         with self._lock:
-            if uuid.startswith(_NUMBERED) and (given := int(uuid.removeprefix(_NUMBERED), 16)) < 2**40:
+            if (
+                uuid.startswith(_NUMBERED)
+                and (given := int(uuid.removeprefix(_NUMBERED), 16)) < 2**40
+            ):
                 self._last = max(self._last, given)
                 return match[0]
             if uuid not in self._numbers:
@@ -156,7 +203,9 @@ class Redaction:
         if body and encoding.strip():
             kept = tuple(pair for pair in kept if pair[0].lower() != "content-encoding")
             body = _decompressed(body, encoding)
-        return kept, self._body(body, next((value for name, value in headers if name.lower() == "content-type"), ""))
+        return kept, self._body(
+            body, next((value for name, value in headers if name.lower() == "content-type"), "")
+        )
 
     def _headers(self, headers: Headers) -> Headers:
         kept = [(name, value) for name, value in headers if self._is_kept(name.lower())]
@@ -166,7 +215,8 @@ class Redaction:
         # A value in pieces, each harmless: over several headers of one name, or over folded lines.
         split = {name for name, values in whole.items() if self._is_split(values)}
         return tuple(
-            (name, PLACEHOLDER if name.lower() in split else self._header(name.lower(), value)) for name, value in kept
+            (name, PLACEHOLDER if name.lower() in split else self._header(name.lower(), value))
+            for name, value in kept
         )
 
     def _is_kept(self, name: str) -> bool:
@@ -176,7 +226,9 @@ class Redaction:
         if len(values) == 1 and not re.search(r"[\r\n]", values[0]):
             return False
         joined = "".join(re.sub(r"[\r\n]+[ \t]*", "", value) for value in values)
-        return self._without_known(joined) != joined and all(self._without_known(value) == value for value in values)
+        return self._without_known(joined) != joined and all(
+            self._without_known(value) == value for value in values
+        )
 
     def _header(self, name: str, value: str) -> str:
         value = re.sub(r"[\r\n\0]+[ \t]*", " ", value)
@@ -188,7 +240,9 @@ class Redaction:
     def _body(self, body: bytes, content_type: str, depth: int = 0) -> bytes:
         if body[:2] == b"\x1f\x8b" and depth < _DEPTH:
             plain = _inflated(body, 31)
-            cleaned = self._body(plain, "", depth + 1) if plain is not None else PLACEHOLDER.encode()
+            cleaned = (
+                self._body(plain, "", depth + 1) if plain is not None else PLACEHOLDER.encode()
+            )
             return body if cleaned == plain else cleaned
         boundary = _BOUNDARY.search(content_type[:1000])
         if boundary and depth < _DEPTH:
@@ -245,7 +299,8 @@ class Redaction:
         return _WORD.sub(lambda match: self._word(match[0], depth), text) if escaped else text
 
     def _json(self, text: str, depth: int) -> str:
-        # Token by token and not parsed: every other byte stays, no depth is too deep, no double name hides a value.
+        # Token by token and not parsed: every other byte stays, no depth is too deep, no double
+        # name hides a value.
         opened, named, secret = [(False, False)], False, False
         written = []
         for token in _TOKEN.findall(text):
@@ -258,7 +313,9 @@ class Redaction:
             elif token in _BETWEEN:
                 named, secret = opened[-1] if token == _BETWEEN[0] else (False, secret)
             elif named and not token.isspace():
-                secret = opened[-1][1] or _names_secret(_unquoted(token) if token[0] == '"' else token)
+                secret = opened[-1][1] or _names_secret(
+                    _unquoted(token) if token[0] == '"' else token
+                )
                 kept = self._value(token, False, depth)
             elif not token.isspace():
                 kept = self._value(token, secret, depth)
@@ -291,7 +348,9 @@ class Redaction:
         # A path is of the same letters: only the part that hides something goes, where one does.
         if not self._hides(run, depth):
             return run
-        parts = "/".join(PLACEHOLDER if self._hides(part, depth) else part for part in run.split("/"))
+        parts = "/".join(
+            PLACEHOLDER if self._hides(part, depth) else part for part in run.split("/")
+        )
         return parts if not self._hides(parts, depth) else "/" * run.startswith("/") + PLACEHOLDER
 
     def _hides(self, run: str, depth: int) -> bool:
@@ -311,11 +370,20 @@ class Redaction:
     def _word(self, word: str, depth: int) -> str:
         if not re.search(r"[%&\\]", word) or not self._disguises(word, depth):
             return word
-        parts = [PLACEHOLDER if self._disguises(part, depth) else part for part in _WORD_PARTS.split(word)]
+        parts = [
+            PLACEHOLDER if self._disguises(part, depth) else part
+            for part in _WORD_PARTS.split(word)
+        ]
         return whole if not self._disguises(whole := "".join(parts), depth) else PLACEHOLDER
 
     def _disguises(self, word: str, depth: int) -> bool:
-        plain = {unquote(word), unquote_plus(word), html.unescape(word), _ESCAPE.sub(_letter, word), _unescaped(word)}
+        plain = {
+            unquote(word),
+            unquote_plus(word),
+            html.unescape(word),
+            _ESCAPE.sub(_letter, word),
+            _unescaped(word),
+        }
         return any(self._clean(text, depth + 2) != text for text in plain - {word})
 
     def _without_known(self, text: str) -> str:
@@ -324,7 +392,8 @@ class Redaction:
         once = _unescaped(text)
         views = {_folded(view) for view in (text, once, _unescaped(once))}
         for secret, forms in self._secrets:
-            # The pattern knows every encoding of every letter and is slow: asked only where it will find.
+            # The pattern knows every encoding of every letter and is slow: asked only where it will
+            # find.
             if any(form in view for view in views for form in forms):
                 if secret not in self._patterns:
                     self._patterns[secret] = re.compile("\0{0,3}".join(map(_encodings, secret)))
@@ -341,13 +410,16 @@ def shared_redaction(secrets: tuple[str, ...]) -> Redaction:
 def environment_secrets(environ: Mapping[str, str]) -> list[str]:
     """The values of an environment whose names say that they are secret, the longest first."""
     values = {value.strip() for name, value in environ.items() if _VARIABLE.search(name)}
-    return sorted((value for value in values if len(value) >= 8 and not _HARMLESS.search(value)), key=_longest)
+    return sorted(
+        (value for value in values if len(value) >= 8 and not _HARMLESS.search(value)), key=_longest
+    )
 
 
 _VARIABLE = re.compile(
     r"(?i)(?:token|secret|password|passwd|passphrase|credential|key|auth|authorization|cookie|pwd|pat)s?(?:[_\d.-]|$)"
 )
-# Paths, booleans, numbers. A secret in base64 may begin with a slash, so a path is told by its first folder or ending.
+# Paths, booleans, numbers. A secret in base64 may begin with a slash, so a path is told by its
+# first folder or ending.
 _HARMLESS = re.compile(
     r"(?i)^(?:true|false|disabled|enabled|required|[\d.,_+-]+|(?:~|\.{1,2}|file:|[a-z]:)[\\/].*"
     r"|/(?:app|bin|data|dev|etc|github|home|lib|library|mnt|nix|opt|private|proc|root|run|srv|sys|tmp|users|usr|var"
@@ -362,7 +434,8 @@ def _longest(secret: str) -> tuple[int, str]:
 def _usable(secrets: Iterable[str]) -> list[str]:
     stripped = {secret.strip() for secret in secrets}
     return sorted(
-        (secret for secret in stripped if len(secret) >= _SHORTEST and secret not in PLACEHOLDER), key=_longest
+        (secret for secret in stripped if len(secret) >= _SHORTEST and secret not in PLACEHOLDER),
+        key=_longest,
     )
 
 
@@ -380,7 +453,11 @@ def _basic(match: re.Match[str]) -> str:
 
 def _field_tag(match: re.Match[str]) -> str:
     names = _TAG_NAME.findall(match[0])
-    return _TAG_VALUE.sub(rf'\1"{PLACEHOLDER}"', match[0]) if any(map(_names_secret, names)) else match[0]
+    return (
+        _TAG_VALUE.sub(rf'\1"{PLACEHOLDER}"', match[0])
+        if any(map(_names_secret, names))
+        else match[0]
+    )
 
 
 def _element(match: re.Match[str]) -> str:

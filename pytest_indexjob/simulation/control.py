@@ -1,7 +1,7 @@
 """The control API of a simulator that is served: so that a suite in another language can drive it.
 
-All of it lies under ``/_indexjob``, where the service has nothing. Bodies are JSON; what makes no sense is answered
-400.
+All of it lies under ``/_indexjob``, where the service has nothing. Bodies are JSON; what makes no
+sense is answered 400.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Controlled:
         order = self._orders.get((request.method, path))
         if order is None:
             known = ", ".join(f"{method} {PREFIX}{path}" for method, path in self._orders)
-            return _answer(404, {"id": "not_found", "message": f"there is no such order. There are: {known}"})
+            return _answer(
+                404, {"id": "not_found", "message": f"there is no such order. There are: {known}"}
+            )
         try:
             body = json.loads(request.body or b"{}")
             if not isinstance(body, dict):
@@ -89,7 +91,9 @@ class Controlled:
         times = body.get("times", 1)
         if not isinstance(times, int | float) or isinstance(times, bool):
             raise TypeError(f"times must be a number, not {times!r}")
-        self.simulator.inject(_text(body.get("fault")), times=times, on=None if on is None else _text(on))
+        self.simulator.inject(
+            _text(body.get("fault")), times=times, on=None if on is None else _text(on)
+        )
         return {}
 
     def _time(self, _body: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +129,12 @@ def _refuse(value: object) -> NoReturn:
 def _shown(exchange: Exchange) -> dict[str, Any]:
     request, response = exchange.request, exchange.response
     status = response.status if response else None
-    shown = {"method": request.method, "url": shown_url(request.url), "status": status, "at": exchange.at}
+    shown = {
+        "method": request.method,
+        "url": shown_url(request.url),
+        "status": status,
+        "at": exchange.at,
+    }
     return shown if response else {**shown, "error": str(exchange.error)}
 
 

@@ -1,6 +1,7 @@
 """Faults: what a service, or the way to it, can do to an answer.
 
-Ids and statuses of the service's own errors: the published OpenAPI. Bodies of a proxy in between are made up.
+Ids and statuses of the service's own errors: the published OpenAPI. Bodies of a proxy in between
+are made up.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ _PAGE = b"<html><head><title>%s</title></head><body><h1>%s</h1></body></html>"
 class Fault:
     """One way in which a call goes wrong.
 
-    With ``error`` no answer comes at all; with ``status`` an answer of that status and ``body`` comes instead of the
-    real one; ``content_type`` and ``headers`` are set on the answer; ``delay`` is the seconds (of the test's clock)
-    that it takes; ``keep`` is the share of the real body that comes, ``cut`` whether the connection breaks after it.
-    ``acts`` says whether the call takes effect all the same: a job may be started though its answer is lost.
+    With ``error`` no answer comes at all; with ``status`` an answer of that status and ``body``
+    comes instead of the real one; ``content_type`` and ``headers`` are set on the answer; ``delay``
+    is the seconds (of the test's clock) that it takes; ``keep`` is the share of the real body that
+    comes, ``cut`` whether the connection breaks after it. ``acts`` says whether the call takes
+    effect all the same: a job may be started though its answer is lost.
     """
 
     name: str
@@ -60,8 +62,12 @@ class Fault:
             raise TransportFault(self.error)
         body = answer.body if self.body is None else self.body
         kept = int(len(body) * self.keep)
-        own = {name.lower() for name, _ in self.headers} | ({"content-type"} if self.content_type else set())
-        headers = tuple(pair for pair in answer.headers if pair[0].lower() not in own) + self.headers
+        own = {name.lower() for name, _ in self.headers} | (
+            {"content-type"} if self.content_type else set()
+        )
+        headers = (
+            tuple(pair for pair in answer.headers if pair[0].lower() not in own) + self.headers
+        )
         if self.content_type:
             headers = (("Content-Type", self.content_type), *headers)
         return Response(
@@ -99,22 +105,54 @@ _FAULTS = (
         body=_page(b"502 Bad Gateway"),
         content_type=_HTML,
     ),
-    _error("service-unavailable", "503", 503, "service_unavailable", "the service is being maintained"),
-    _error("expired-token", "401 though the token was good before", 401, "unauthorized", "Unable to authenticate you"),
+    _error(
+        "service-unavailable", "503", 503, "service_unavailable", "the service is being maintained"
+    ),
+    _error(
+        "expired-token",
+        "401 though the token was good before",
+        401,
+        "unauthorized",
+        "Unable to authenticate you",
+    ),
     _error(
         "provisioning",
-        "what a POST is answered while the knowledge base's database is being made (status and id are guesses)",
+        "what a POST is answered while the knowledge base's database is being made (status and id"
+        " are guesses)",
         400,
         "invalid_argument",
         "failed to get db creds",
     ),
     Fault(name="connection-refused", summary="nobody listens", error="refused"),
-    Fault(name="connection-reset", summary="the connection breaks before the answer", error="reset", acts=True),
-    Fault(name="reset-midway", summary="the connection breaks in the answer", keep=0.5, cut=True, acts=True),
-    Fault(name="read-timeout", summary="no answer within the client's time-out", error="timeout", acts=True),
+    Fault(
+        name="connection-reset",
+        summary="the connection breaks before the answer",
+        error="reset",
+        acts=True,
+    ),
+    Fault(
+        name="reset-midway",
+        summary="the connection breaks in the answer",
+        keep=0.5,
+        cut=True,
+        acts=True,
+    ),
+    Fault(
+        name="read-timeout",
+        summary="no answer within the client's time-out",
+        error="timeout",
+        acts=True,
+    ),
     Fault(name="slow-answer", summary="the answer takes 20 s", delay=20.0, acts=True),
-    Fault(name="truncated-json", summary="half of the JSON, as if it were all", keep=0.5, acts=True),
-    Fault(name="invalid-json", summary="a body that is no JSON", body=b'{"job": {"uuid": NaN,}', acts=True),
+    Fault(
+        name="truncated-json", summary="half of the JSON, as if it were all", keep=0.5, acts=True
+    ),
+    Fault(
+        name="invalid-json",
+        summary="a body that is no JSON",
+        body=b'{"job": {"uuid": NaN,}',
+        acts=True,
+    ),
     Fault(name="empty-body", summary="200 and nothing in it", body=b"", acts=True),
     Fault(
         name="wrong-content-type",
@@ -147,7 +185,8 @@ def all() -> tuple[Fault, ...]:
 def get(name: str, **overrides: Any) -> Fault:
     """The fault of that name. ``overrides`` are fields of ``Fault``, and ``retry_after`` in seconds or as a date.
 
-    Raises ``ValueError``, with the names most like it, for an unknown name; ``TypeError`` for an unknown field.
+    Raises ``ValueError``, with the names most like it, for an unknown name; ``TypeError`` for an
+    unknown field.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.4)
@@ -158,5 +197,7 @@ def get(name: str, **overrides: Any) -> Fault:
     known = {field.name for field in dataclasses.fields(Fault)}
     wrong = next((field for field in overrides if field not in known), None)
     if wrong:
-        raise TypeError(f"{wrong!r} can't be overridden. What can: {', '.join(sorted(known))}, retry_after")
+        raise TypeError(
+            f"{wrong!r} can't be overridden. What can: {', '.join(sorted(known))}, retry_after"
+        )
     return dataclasses.replace(_CATALOGUE[name], **overrides)

@@ -1,8 +1,8 @@
 """Scenarios: how an indexing job goes, as a frozen timeline of steps, and a catalogue of them.
 
-What a life looks like was seen of the live service: no totals at first, counts that jump, final counts that stand 13 s
-before the job turns terminal. Which phase goes with PARTIAL and NO_CHANGES is a guess (SUCCEEDED), and so are the codes
-in ``error_msg``.
+What a life looks like was seen of the live service: no totals at first, counts that jump, final
+counts that stand 13 s before the job turns terminal. Which phase goes with PARTIAL and NO_CHANGES
+is a guess (SUCCEEDED), and so are the codes in ``error_msg``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=WireEnum)
 
 _RUNNING = ("IN_PROGRESS", "RUNNING")
-# Seen live, in seconds: how long no totals are known, and how long final counts stand before the job's end.
+# Seen live, in seconds: how long no totals are known, and how long final counts stand before the
+# job's end.
 _BEGINNING = 22.0
 _STANDING = 13.0
 
 
 def _member(enum: type[E], value: object) -> E:
     """A member; a wire string that the contract does not know makes one too, as the service may add values."""
-    return enum(value) if isinstance(value, str) and value.startswith(enum.prefix()) else enum.parse(value)
+    return (
+        enum(value)
+        if isinstance(value, str) and value.startswith(enum.prefix())
+        else enum.parse(value)
+    )
 
 
 def _parsed(source: IndexedDataSource) -> IndexedDataSource:
@@ -52,8 +57,9 @@ def _parsed(source: IndexedDataSource) -> IndexedDataSource:
 class Step:
     """What the service says of a job from a moment on. ``at`` is in seconds since the job was created.
 
-    ``status`` and ``phase`` are members, wire strings (unknown ones too) or short names. ``data_sources`` need neither
-    uuid nor times: the simulator gives them. ``extra`` holds further fields of the job, as on the wire.
+    ``status`` and ``phase`` are members, wire strings (unknown ones too) or short names.
+    ``data_sources`` need neither uuid nor times: the simulator gives them. ``extra`` holds further
+    fields of the job, as on the wire.
     """
 
     at: float
@@ -79,9 +85,10 @@ class Step:
 class Scenario:
     """A job's whole life: steps in order of time, the first at 0; the last one stays.
 
-    ``omit`` names fields of the job that its answers lack (``job``: the whole of it); ``nulls`` sends ``null`` for what
-    is absent; ``fractions`` sends times with fractions of a second and offsets. ``by_contract`` says whether every
-    answer is valid by the published OpenAPI. Raises ``ValueError`` for steps out of order or that leave an end.
+    ``omit`` names fields of the job that its answers lack (``job``: the whole of it); ``nulls``
+    sends ``null`` for what is absent; ``fractions`` sends times with fractions of a second and
+    offsets. ``by_contract`` says whether every answer is valid by the published OpenAPI. Raises
+    ``ValueError`` for steps out of order or that leave an end.
     """
 
     name: str
@@ -101,7 +108,11 @@ class Scenario:
         if times != sorted(set(times)):
             raise ValueError(f"the steps of {self.name!r} must go forwards in time: {times}")
         ended = next((step for step in self.steps if step.is_terminal), None)
-        left = [step for step in self.steps if ended and step.at > ended.at and step.status != ended.status]
+        left = [
+            step
+            for step in self.steps
+            if ended and step.at > ended.at and step.status != ended.status
+        ]
         if ended and left:
             raise ValueError(
                 f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
@@ -140,13 +151,16 @@ class Scenario:
     def from_cassette(cls, cassette: Playback | Path | str, *, poll_interval: float = 5.0) -> Self:
         """The life that a recording's polls tell, taken as ``poll_interval`` seconds apart.
 
-        ``cassette`` is a file, the name of a shipped recording, or what the fixture ``indexjob_cassette`` gives. Raises
-        ``CassetteError`` for one that is not there or can't be read, ``ValueError`` for one without a poll of a job.
+        ``cassette`` is a file, the name of a shipped recording, or what the fixture
+        ``indexjob_cassette`` gives. Raises ``CassetteError`` for one that is not there or can't be
+        read, ``ValueError`` for one without a poll of a job.
         """
         from pytest_indexjob.recording.cassette import Playback, job_of, load
         from pytest_indexjob.recording.library import find_file
 
-        playback = cassette if isinstance(cassette, Playback) else Playback([load(find_file(cassette))])
+        playback = (
+            cassette if isinstance(cassette, Playback) else Playback([load(find_file(cassette))])
+        )
         name = playback.recordings[0].path.stem
         uuid = playback.job_uuid
         jobs = [
@@ -161,7 +175,10 @@ class Scenario:
 
 
 def _step_of(job: IndexingJob, at: float) -> Step:
-    sources = tuple(dataclasses.replace(each, started_at=None, completed_at=None) for each in job.data_source_jobs)
+    sources = tuple(
+        dataclasses.replace(each, started_at=None, completed_at=None)
+        for each in job.data_source_jobs
+    )
     extra = dict(job.extra) | ({"total_tokens": str(job.total_tokens)} if job.total_tokens else {})
     return Step(at=at, status=job.status, phase=job.phase, data_sources=sources, extra=extra)
 
@@ -188,9 +205,18 @@ _FAILED_FILE = ("FILE_PARSE", "some files could not be read")
 _ENDS = {
     "completed": _End("COMPLETED", "SUCCEEDED", "UPDATED", never=("failed_items",)),
     "completed-with-skips": _End(
-        "COMPLETED", "SUCCEEDED", "UPDATED", 3, 0, 2, at_least_one_of=("skipped_items",), never=("failed_items",)
+        "COMPLETED",
+        "SUCCEEDED",
+        "UPDATED",
+        3,
+        0,
+        2,
+        at_least_one_of=("skipped_items",),
+        never=("failed_items",),
     ),
-    "no-changes": _End("NO_CHANGES", "SUCCEEDED", "NOT_UPDATED", 3, 0, None, never=("failed_items",)),
+    "no-changes": _End(
+        "NO_CHANGES", "SUCCEEDED", "NOT_UPDATED", 3, 0, None, never=("failed_items",)
+    ),
     "partial": _End(
         "PARTIAL",
         "SUCCEEDED",
@@ -201,9 +227,21 @@ _ENDS = {
         at_least_one_of=("failed_items", "skipped_items"),
     ),
     "failed": _End(
-        "FAILED", "FAILED", "FAILED", 3, None, error=("DATA_SOURCE_UNREADABLE", "none of the files could be read")
+        "FAILED",
+        "FAILED",
+        "FAILED",
+        3,
+        None,
+        error=("DATA_SOURCE_UNREADABLE", "none of the files could be read"),
     ),
-    "error": _End("FAILED", "ERROR", "FAILED", 3, progress=0.0, error=("INTERNAL", "the indexing batch job stopped")),
+    "error": _End(
+        "FAILED",
+        "ERROR",
+        "FAILED",
+        3,
+        progress=0.0,
+        error=("INTERNAL", "the indexing batch job stopped"),
+    ),
     "cancelled": _End("CANCELLED", "CANCELLED", "CANCELLED", progress=0.4, never=("failed_items",)),
     "succeeded-but-failed": _End("FAILED", "SUCCEEDED", "FAILED", 3, None, error=_FAILED_FILE),
 }
@@ -225,7 +263,12 @@ def _whole(name: str, value: object, least: int = 0) -> int:
 
 
 def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
         raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
     return float(value)
 
@@ -235,23 +278,33 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
     skipped = counts.get("skipped_items", end.skipped)
     failed = counts.get("failed_items", end.failed)
     # A number of files that nobody chose makes room for what was.
-    least = (skipped or 0) + (failed or 0) + (1 if end.progress and failed is not None and skipped is not None else 0)
+    least = (
+        (skipped or 0)
+        + (failed or 0)
+        + (1 if end.progress and failed is not None and skipped is not None else 0)
+    )
     files = counts.get("files", max(end.files, least))
     if skipped is None:
         skipped = files - (failed or 0)
     if failed is None:
         failed = files - skipped
     if failed + skipped > files:
-        raise ValueError(f"{scenario}: failed_items={failed} and skipped_items={skipped} are more than files={files}")
+        raise ValueError(
+            f"{scenario}: failed_items={failed} and skipped_items={skipped} are more than"
+            f" files={files}"
+        )
     all_of = {"failed_items": failed, "skipped_items": skipped}
     for name in end.never:
         if all_of[name]:
-            raise ValueError(f"{scenario}: a job that ends {end.status} has no {name}, so not {all_of[name]}")
+            raise ValueError(
+                f"{scenario}: a job that ends {end.status} has no {name}, so not {all_of[name]}"
+            )
     if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
         raise ValueError(f"{scenario}: a job that ends so has {' or '.join(end.at_least_one_of)}")
     if (end.failed is None or end.skipped is None) and failed + skipped != files:
         raise ValueError(
-            f"{scenario}: of files={files} none is indexed, so failed_items and skipped_items make that up"
+            f"{scenario}: of files={files} none is indexed, so failed_items and skipped_items make"
+            " that up"
         )
     indexed = _share_done(files - failed - skipped, end.progress)
     size = counts.get("total_bytes", files * 1290897)
@@ -268,15 +321,21 @@ def _share(total: int, parts: int, at: int) -> int:
 
 
 def _share_done(count: int, progress: float) -> int:
-    return count if progress == 1 else int(count * progress)  # a float would lose a great count's last digits
+    return (
+        count if progress == 1 else int(count * progress)
+    )  # a float would lose a great count's last digits
 
 
-def _sources(counts: _Counts, number: int, progress: float, status: str, error: tuple[str, str]) -> Any:
+def _sources(
+    counts: _Counts, number: int, progress: float, status: str, error: tuple[str, str]
+) -> Any:
     """The data sources at a moment. Equal ones are one object, so that ten thousand cost little."""
     made: dict[tuple[int, ...], IndexedDataSource] = {}
 
     def one(at: int) -> IndexedDataSource:
-        files, indexed, failed, skipped, removed, size = (_share(count, number, at) for count in counts)
+        files, indexed, failed, skipped, removed, size = (
+            _share(count, number, at) for count in counts
+        )
         done = tuple(_share_done(count, progress) for count in (indexed, failed, skipped, removed))
         key = (files, size, *done)
         if key not in made:
@@ -310,8 +369,13 @@ class _Shape(NamedTuple):
 _SHAPE = _Shape()
 
 
-def _step(at: float, status: str, phase: str, data_sources: tuple[IndexedDataSource, ...] = ()) -> Step:
-    status_member, phase_member = _member(IndexingJobStatus, status), _member(IndexingJobPhase, phase)
+def _step(
+    at: float, status: str, phase: str, data_sources: tuple[IndexedDataSource, ...] = ()
+) -> Step:
+    status_member, phase_member = (
+        _member(IndexingJobStatus, status),
+        _member(IndexingJobPhase, phase),
+    )
     return Step(at=at, status=status_member, phase=phase_member, data_sources=data_sources)
 
 
@@ -325,7 +389,9 @@ def _life(name: str, end: _End, shape: _Shape = _SHAPE, **given: Any) -> tuple[S
     steps = [_step(0, *_RUNNING)]
     for share, progress in ((0.0, 0.0), *shape.jumps):
         at = begin + share * (duration - standing - begin)
-        steps.append(_step(at, *_RUNNING, sources(progress=progress, status="IN_PROGRESS", error=("", ""))))
+        steps.append(
+            _step(at, *_RUNNING, sources(progress=progress, status="IN_PROGRESS", error=("", "")))
+        )
     if standing:
         steps.append(_step(duration - standing, *_RUNNING, final))
     steps.append(_step(duration, end.status, end.phase, final))
@@ -346,7 +412,10 @@ def _completed(name: str, **given: Any) -> tuple[Step, ...]:
 
 def _pending(name: str, **given: Any) -> tuple[Step, ...]:
     pending = _step(0, "PENDING", "PENDING")
-    rest = [dataclasses.replace(step, at=step.at + 60) for step in _life(name, _ENDS["completed"], **given)]
+    rest = [
+        dataclasses.replace(step, at=step.at + 60)
+        for step in _life(name, _ENDS["completed"], **given)
+    ]
     return (pending, *rest)
 
 
@@ -355,7 +424,9 @@ def _stuck(name: str, **given: Any) -> tuple[Step, ...]:
 
 
 def _future(name: str, **given: Any) -> tuple[Step, ...]:
-    end = _End("INDEX_JOB_STATUS_ARCHIVED", "BATCH_JOB_PHASE_ARCHIVED", "DATA_SOURCE_STATUS_ARCHIVED")
+    end = _End(
+        "INDEX_JOB_STATUS_ARCHIVED", "BATCH_JOB_PHASE_ARCHIVED", "DATA_SOURCE_STATUS_ARCHIVED"
+    )
     return _life(name, end, **given)
 
 
@@ -366,7 +437,9 @@ def _jump(name: str, **given: Any) -> tuple[Step, ...]:
 def _late(name: str, **given: Any) -> tuple[Step, ...]:
     steps = _life(name, _ENDS["completed"], **given)
     ended, counted = steps[-1], steps[-3]
-    done = [dataclasses.replace(each, status=DataSourceStatus.UPDATED) for each in counted.data_sources]
+    done = [
+        dataclasses.replace(each, status=DataSourceStatus.UPDATED) for each in counted.data_sources
+    ]
     early = dataclasses.replace(ended, data_sources=tuple(done))
     return (*steps[:-2], early, dataclasses.replace(ended, at=ended.at + _STANDING))
 
@@ -382,9 +455,11 @@ def _uint64(name: str, **given: Any) -> tuple[Step, ...]:
     huge = dataclasses.replace(steps[-1].data_sources[0], **counts)
     extra = {"total_tokens": str(UINT64_MAX)}
     return tuple(
-        dataclasses.replace(step, data_sources=(huge, *step.data_sources[1:]), extra=extra)
-        if step.is_terminal
-        else step
+        (
+            dataclasses.replace(step, data_sources=(huge, *step.data_sources[1:]), extra=extra)
+            if step.is_terminal
+            else step
+        )
         for step in steps
     )
 
@@ -411,30 +486,44 @@ class _Entry(NamedTuple):
     defaults: Mapping[str, Any]
 
 
-def _entry(build: Callable[..., tuple[Step, ...]], summary: str, *, defaults: Any = (), **form: Any) -> _Entry:
+def _entry(
+    build: Callable[..., tuple[Step, ...]], summary: str, *, defaults: Any = (), **form: Any
+) -> _Entry:
     return _Entry(build, summary, form, dict(defaults))
 
 
 _CATALOGUE: dict[str, _Entry] = {
     "completed": _entry(_outcome, "all files are indexed"),
-    "completed-with-skips": _entry(_outcome, "COMPLETED with 1 file indexed and 2 skipped, being unchanged"),
+    "completed-with-skips": _entry(
+        _outcome, "COMPLETED with 1 file indexed and 2 skipped, being unchanged"
+    ),
     "no-changes": _entry(_outcome, "nothing had to be indexed: all files are skipped"),
     "partial": _entry(_outcome, "some files fail"),
     "failed": _entry(_outcome, "no file could be indexed"),
-    "error": _entry(_outcome, "status FAILED with phase ERROR (a guess): the batch job itself stopped"),
+    "error": _entry(
+        _outcome, "status FAILED with phase ERROR (a guess): the batch job itself stopped"
+    ),
     "cancelled": _entry(_cancelled, "the job is cancelled midway, not by this API"),
-    "succeeded-but-failed": _entry(_outcome, "phase SUCCEEDED with status FAILED (a guess): the phase alone misleads"),
+    "succeeded-but-failed": _entry(
+        _outcome, "phase SUCCEEDED with status FAILED (a guess): the phase alone misleads"
+    ),
     "pending": _entry(_pending, "the job waits for 60 s as PENDING before it runs"),
     "stuck": _entry(_stuck, "the job never ends"),
     "missing-job": _entry(_completed, "no answer holds a job", omit={"job"}),
     "missing-phase": _entry(_completed, "no answer holds a phase", omit={"phase"}),
     "missing-status": _entry(_completed, "no answer holds a status", omit={"status"}),
-    "future-status": _entry(_future, "the job ends in enum values that nobody knows today", by_contract=False),
+    "future-status": _entry(
+        _future, "the job ends in enum values that nobody knows today", by_contract=False
+    ),
     "counts-jump": _entry(_jump, "counts stand still, then jump: 0, 2, 5 of 5 files"),
-    "late-final-counts": _entry(_late, "the job ends 13 s before its final counts are there (a guess)"),
+    "late-final-counts": _entry(
+        _late, "the job ends 13 s before its final counts are there (a guess)"
+    ),
     "early-final-counts": _entry(_early, "final counts stand for two minutes before the job ends"),
     "string-counts-at-uint64-max": _entry(_uint64, "counts of 2**64-1, as strings"),
-    "legacy-fields": _entry(_legacy, "the job-level totals of 2025-08, and no data sources", by_contract=False),
+    "legacy-fields": _entry(
+        _legacy, "the job-level totals of 2025-08, and no data sources", by_contract=False
+    ),
     "explicit-nulls": _entry(
         _completed,
         "null for all that is absent, as hand-written fixtures do",
@@ -452,7 +541,15 @@ _CATALOGUE: dict[str, _Entry] = {
         defaults={"data_sources": 1000, "files": 5000},
     ),
 }
-_OUTCOMES = ("completed", "completed-with-skips", "no-changes", "partial", "failed", "error", "cancelled")
+_OUTCOMES = (
+    "completed",
+    "completed-with-skips",
+    "no-changes",
+    "partial",
+    "failed",
+    "error",
+    "cancelled",
+)
 
 
 def names() -> tuple[str, ...]:
@@ -463,10 +560,10 @@ def names() -> tuple[str, ...]:
 def get(name: str, **overrides: Any) -> Scenario:
     """The scenario of that name.
 
-    ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``, ``total_bytes`` (of all data
-    sources together), ``data_sources`` (how many), ``duration`` (seconds). Raises ``ValueError``, with the names most
-    like it, for an unknown name, and for overrides that contradict each other or the end; ``TypeError`` for an
-    unknown override.
+    ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``,
+    ``total_bytes`` (of all data sources together), ``data_sources`` (how many), ``duration``
+    (seconds). Raises ``ValueError``, with the names most like it, for an unknown name, and for
+    overrides that contradict each other or the end; ``TypeError`` for an unknown override.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.5)
@@ -477,7 +574,9 @@ def get(name: str, **overrides: Any) -> Scenario:
             near = [name for name in _OVERRIDES if name.startswith(wrong)]
             near = near or difflib.get_close_matches(wrong, _OVERRIDES, n=1)
             did = f" (did you mean {near[0]}?)" if near else ""
-            raise TypeError(f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}")
+            raise TypeError(
+                f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}"
+            )
     for override, value in overrides.items():
         if not isinstance(value, int | float):
             raise ValueError(f"{override} must be a number, not {value!r}")
@@ -505,4 +604,7 @@ def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
         return scenario
     if _CATALOGUE.get(scenario.name) and scenario == get(scenario.name):
         return get(scenario.name, **overrides)
-    raise TypeError(f"overrides are for the catalogue's scenarios: write {', '.join(overrides)} into your own steps")
+    raise TypeError(
+        f"overrides are for the catalogue's scenarios: write {', '.join(overrides)} into your own"
+        " steps"
+    )

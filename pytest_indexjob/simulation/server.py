@@ -24,9 +24,9 @@ _BODILESS = (204, 304)
 class LoopbackServer:
     """Serves what ``answer`` gives, on ``127.0.0.1``, until ``stop``.
 
-    ``step_per_poll`` is how many seconds the ``clock`` moves before each GET, so that a client with a real clock sees
-    progress. An answer's ``delay`` moves the clock and takes no real time. Raises ``OSError``, with the way out, where
-    the port can't be had.
+    ``step_per_poll`` is how many seconds the ``clock`` moves before each GET, so that a client with
+    a real clock sees progress. An answer's ``delay`` moves the clock and takes no real time. Raises
+    ``OSError``, with the way out, where the port can't be had.
     """
 
     def __init__(
@@ -68,7 +68,10 @@ class LoopbackServer:
     def start(self) -> Self:
         """Serve, in a thread of its own."""
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True, name="indexjob-server"
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            daemon=True,
+            name="indexjob-server",
         )
         self._thread.start()
         return self
@@ -161,7 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(response)
 
     def __getattr__(self, name: str) -> Any:
-        # The standard library looks for a method `do_X` and answers an unknown X with a page of HTML.
+        # The standard library looks for a method `do_X` and answers an unknown X with a page of
+        # HTML.
         if name.startswith("do_"):
             return self.reply
         raise AttributeError(name)
@@ -174,7 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         has_body = self.command != "HEAD" and response.status not in _BODILESS
         framing = ("content-length", "transfer-encoding", "connection")
         lines = [f"HTTP/1.1 {response.status} {response.phrase}"]
-        lines += [f"{name}: {value}" for name, value in response.headers if name.lower() not in framing]
+        lines += [
+            f"{name}: {value}" for name, value in response.headers if name.lower() not in framing
+        ]
         if response.status not in _BODILESS:  # RFC 9110: a 204 bears no Content-Length
             lines.append(f"Content-Length: {len(response.body)}")
         self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))

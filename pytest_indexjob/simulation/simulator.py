@@ -1,9 +1,10 @@
 """The simulator: the service's seven calls, answered by computing them.
 
-A job's state is a pure function of its scenario, the clock and the calls that acted on it. Sources of facts: the
-published OpenAPI (paths, bodies, errors, limits), the live service (sparse answer to POST, omission of zeros, whole
-seconds, version 1 uuids). Guesses, each marked where it stands: the status and id of a refused second job, the order of
-lists, what cancelling does, the report's host and columns, the answers to unknown paths and wrong methods.
+A job's state is a pure function of its scenario, the clock and the calls that acted on it. Sources
+of facts: the published OpenAPI (paths, bodies, errors, limits), the live service (sparse answer to
+POST, omission of zeros, whole seconds, version 1 uuids). Guesses, each marked where it stands: the
+status and id of a refused second job, the order of lists, what cancelling does, the report's host
+and columns, the answers to unknown paths and wrong methods.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from pytest_indexjob.virtual_time.clock import VirtualClock
 if TYPE_CHECKING:
     from pytest_indexjob.api.client import Clock
 
-# Version 1 uuids of one machine, as the live service's are. Counted up, so that a run repeats itself.
+# Version 1 uuids of one machine, as the live service's are. Counted up, so that a run repeats
+# itself.
 _NODE = "11f0-9c3a-0a58a9feac02"
 _TOO_MANY = "API Rate limit exceeded."
 _SIGN_IN = b"<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>"
@@ -42,7 +44,12 @@ _LARGEST_BODY = 1024 * 1024
 _LATEST = 15  # spec: the jobs of a knowledge base are its latest 15
 # Sources that do not count as completed; whether failed ones do is a guess.
 _UNDONE = frozenset(
-    (DataSourceStatus.UNKNOWN, DataSourceStatus.IN_PROGRESS, DataSourceStatus.FAILED, DataSourceStatus.CANCELLED)
+    (
+        DataSourceStatus.UNKNOWN,
+        DataSourceStatus.IN_PROGRESS,
+        DataSourceStatus.FAILED,
+        DataSourceStatus.CANCELLED,
+    )
 )
 _PER_PAGE = 20  # a guess; the most is one too
 _MOST_PER_PAGE = 200
@@ -65,7 +72,8 @@ class Invented(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-# What answers besides the calls: the report's file, and the page that the fault `redirect` leads to.
+# What answers besides the calls: the report's file, and the page that the fault `redirect` leads
+# to.
 Route = Call | Literal["report", "login"] | Invented
 
 
@@ -89,10 +97,11 @@ class _Refusal(Exception):
 class Simulator:
     """Answers the indexing-job API's calls. Safe from any thread.
 
-    ``clock`` is virtual time unless given. ``token``: the one that is accepted, or ``None`` for any.
-    ``requests_per_hour`` and ``requests_per_minute`` are the service's limits (``None`` for none). ``conflict_status``
-    and ``conflict_id`` are what a second job of a busy knowledge base is refused with, ``cancel_delay`` the seconds
-    from a cancelling call to the end: guesses, so settings.
+    ``clock`` is virtual time unless given. ``token``: the one that is accepted, or ``None`` for
+    any. ``requests_per_hour`` and ``requests_per_minute`` are the service's limits (``None`` for
+    none). ``conflict_status`` and ``conflict_id`` are what a second job of a busy knowledge base is
+    refused with, ``cancel_delay`` the seconds from a cancelling call to the end: guesses, so
+    settings.
     """
 
     def __init__(
@@ -139,7 +148,9 @@ class Simulator:
             "jobs.create": self._create,
             "jobs.cancel": self._cancel,
             "jobs.data_sources": lambda _request, uuid: self._data_sources(self._found(uuid)),
-            "jobs.details_signed_url": lambda _request, uuid: self._signed_url_body(self._found(uuid)),
+            "jobs.details_signed_url": lambda _request, uuid: self._signed_url_body(
+                self._found(uuid)
+            ),
             "jobs.list_for_knowledge_base": lambda _request, uuid: self._latest(uuid),
         }
 
@@ -158,8 +169,9 @@ class Simulator:
     ) -> IndexingJob:
         """Start a job that goes by a scenario; gives it as the service's answer to POST shows it.
 
-        ``overrides`` as ``scenarios.get`` takes them. Each job has a knowledge base of its own unless one is named.
-        Raises ``ValueError`` for an unknown scenario, contradicting overrides, or a uuid that is taken.
+        ``overrides`` as ``scenarios.get`` takes them. Each job has a knowledge base of its own
+        unless one is named. Raises ``ValueError`` for an unknown scenario, contradicting overrides,
+        or a uuid that is taken.
         """
         with self._lock:
             job = self._add(scenarios.resolve(scenario, overrides), knowledge_base_uuid, uuid, ())
@@ -173,22 +185,32 @@ class Simulator:
         self._plan = (scenario, overrides)
 
     def inject(
-        self, fault: str | Fault, *, times: float = 1, on: str | Callable[[Request], bool] | None = None
+        self,
+        fault: str | Fault,
+        *,
+        times: float = 1,
+        on: str | Callable[[Request], bool] | None = None,
     ) -> None:
         """Let a fault strike the next ``times`` calls (``float("inf")``: all), in the order of injection.
 
-        ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or to the requests for
-        which a function gives true. Raises ``ValueError`` for an unknown fault or call.
+        ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or
+        to the requests for which a function gives true. Raises ``ValueError`` for an unknown fault
+        or call.
         """
         known = fault if isinstance(fault, Fault) else faults.get(fault)
         if not times > 0 or (times != float("inf") and times != int(times)):
-            raise ValueError(f"times must be a whole number of 1 or more, or infinite, not {times!r}")
+            raise ValueError(
+                f"times must be a whole number of 1 or more, or infinite, not {times!r}"
+            )
         chooser = _chooser(on)
         with self._lock:
             self._injections.append(_Injection(known, [times], chooser))
 
     def job(self, uuid: str) -> IndexingJob:
-        """The job as a call would show it now, without making one. Raises ``KeyError`` for an unknown uuid."""
+        """The job as a call would show it now, without making one.
+
+        Raises ``KeyError`` for an unknown uuid.
+        """
         with self._lock:
             return IndexingJob.from_wire(json.loads(self._job_text(self._jobs[uuid])))
 
@@ -252,7 +274,9 @@ class Simulator:
             body = self._call(request, call, arguments)
         except _Refusal as refusal:
             error = {"id": refusal.id, "message": refusal.message, "request_id": self._request_id()}
-            return Response(refusal.status, (*self._headers(), *refusal.headers), json.dumps(error).encode())
+            return Response(
+                refusal.status, (*self._headers(), *refusal.headers), json.dumps(error).encode()
+            )
         return Response(200, self._headers(), body)
 
     def _call(self, request: Request, call: Route, arguments: tuple[str, ...]) -> bytes:
@@ -263,7 +287,9 @@ class Simulator:
     def _route(self, request: Request) -> tuple[Route, tuple[str, ...]]:
         url = request.url
         if url.startswith(f"{self.report_url}/indexing_jobs/"):
-            return "report", (url[len(self.report_url) + len("/indexing_jobs/") :].partition("?")[0],)
+            return "report", (
+                url[len(self.report_url) + len("/indexing_jobs/") :].partition("?")[0],
+            )
         return _route(request.method, url.removeprefix(self.base_url))
 
     def _unknown(self, request: Request, route: Route) -> _Refusal:
@@ -272,7 +298,9 @@ class Simulator:
         methods = ", ".join(route.methods) if isinstance(route, Invented) else ""
         if methods:
             problem = f"{shown}: this path takes {methods}"
-            refusal = _Refusal(405, "method_not_allowed", "the method is not allowed", ("Allow", methods))
+            refusal = _Refusal(
+                405, "method_not_allowed", "the method is not allowed", ("Allow", methods)
+            )
         else:
             problem = f"{shown} is no call of the indexing-job API"
             refusal = _Refusal(404, "not_found", "The resource you requested could not be found.")
@@ -308,13 +336,19 @@ class Simulator:
         if self.requests_per_minute is not None and len(self._lately) >= self.requests_per_minute:
             # Only the burst limit's answer bears retry-after.
             wait = (self._lately[0] if self._lately else now) + 60 - now
-            raise _Refusal(429, "too_many_requests", _TOO_MANY, ("retry-after", str(max(math.ceil(wait), 1))))
+            raise _Refusal(
+                429, "too_many_requests", _TOO_MANY, ("retry-after", str(max(math.ceil(wait), 1)))
+            )
         self._asked.append(now)
         self._lately.append(now)
 
     def _authenticate(self, request: Request) -> None:
         scheme, _, token = request.header("authorization").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip() or (self.token is not None and token != self.token):
+        if (
+            scheme.lower() != "bearer"
+            or not token.strip()
+            or (self.token is not None and token != self.token)
+        ):
             raise _Refusal(401, "unauthorized", "Unable to authenticate you")
 
     # The calls.
@@ -339,7 +373,10 @@ class Simulator:
 
     def _list(self, request: Request) -> bytes:
         query = parse_qs(urlsplit(request.url).query)
-        page, per_page = _number(query, "page", 1), min(_number(query, "per_page", _PER_PAGE), _MOST_PER_PAGE)
+        page, per_page = (
+            _number(query, "page", 1),
+            min(_number(query, "per_page", _PER_PAGE), _MOST_PER_PAGE),
+        )
         total = len(self._order)
         pages = max(-(-total // per_page), 1)
         # The newest first: a guess.
@@ -351,7 +388,10 @@ class Simulator:
         if page >= pages:
             del near["next"], near["last"]
         base = self.served_at or self.base_url
-        links = {name: f"{base}{JOBS_PATH}?page={number}&per_page={per_page}" for name, number in near.items()}
+        links = {
+            name: f"{base}{JOBS_PATH}?page={number}&per_page={per_page}"
+            for name, number in near.items()
+        }
         return self._jobs_body(shown, links, {"page": page, "pages": pages, "total": total})
 
     def _latest(self, knowledge_base_uuid: str) -> bytes:
@@ -359,7 +399,9 @@ class Simulator:
         shown = jobs[: -_LATEST - 1 : -1]
         return self._jobs_body(shown, {}, {"page": 1, "pages": 1, "total": len(shown)})
 
-    def _jobs_body(self, jobs: Sequence[_Job], links: dict[str, str], meta: dict[str, int]) -> bytes:
+    def _jobs_body(
+        self, jobs: Sequence[_Job], links: dict[str, str], meta: dict[str, int]
+    ) -> bytes:
         texts = ",".join(self._job_text(job) for job in jobs)
         rest = json.dumps({"links": {"pages": links}, "meta": meta})
         return f'{{"jobs":[{texts}],{rest[1:]}'.encode()
@@ -368,9 +410,13 @@ class Simulator:
         body = _json_object(request)
         uuid = body.get("knowledge_base_uuid")
         if not isinstance(uuid, str) or not uuid:
-            raise _Refusal(400, "invalid_argument", "knowledge_base_uuid is required and must be a string")
+            raise _Refusal(
+                400, "invalid_argument", "knowledge_base_uuid is required and must be a string"
+            )
         sources = body.get("data_source_uuids") or []
-        if not isinstance(sources, list) or not all(isinstance(each, str) and each for each in sources):
+        if not isinstance(sources, list) or not all(
+            isinstance(each, str) and each for each in sources
+        ):
             raise _Refusal(400, "invalid_argument", "data_source_uuids must be a list of strings")
         latest = self._by_knowledge_base.get(uuid, [])[-1:]
         if latest and not self._moment(latest[0])[1].is_terminal:
@@ -417,7 +463,11 @@ class Simulator:
         expires = next(iter(query.get("X-Amz-Expires", [])), "")
         signature = next(iter(query.get("X-Amz-Signature", [])), "")
         job = self._jobs.get(name.removesuffix(".csv"))
-        good = job and re.fullmatch(r"\d{1,12}", expires) and signature == _signature(job.uuid, int(expires))
+        good = (
+            job
+            and re.fullmatch(r"\d{1,12}", expires)
+            and signature == _signature(job.uuid, int(expires))
+        )
         plain = (("Content-Type", "text/plain"),)
         if job is None or not good or int(expires) < self._epoch + self.clock.monotonic():
             return Response(403, plain, b"the signature does not match, or it has expired")
@@ -427,7 +477,9 @@ class Simulator:
 
     def _csv(self, job: _Job) -> str:
         _, step = self._moment(job)
-        fields = [field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0]
+        fields = [
+            field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0
+        ]
         text = io.StringIO(newline="")
         rows = csv.writer(text)
         rows.writerow(["data_source_uuid", "status", *fields])
@@ -439,13 +491,19 @@ class Simulator:
     # A job as it stands.
 
     def _add(
-        self, scenario: Scenario, knowledge_base_uuid: str | None, uuid: str | None, sources: tuple[str, ...]
+        self,
+        scenario: Scenario,
+        knowledge_base_uuid: str | None,
+        uuid: str | None,
+        sources: tuple[str, ...],
     ) -> _Job:
         number = len(self._jobs)
         uuid = uuid or f"{(0x5C0E1D52 + number) & 0xFFFFFFFF:08x}-b5f6-{_NODE}"
         if uuid in self._jobs:
             raise ValueError(f"there is a job {uuid} already")
-        knowledge_base_uuid = knowledge_base_uuid or f"{(0x61F7A3DE + number) & 0xFFFFFFFF:08x}-b5f1-{_NODE}"
+        knowledge_base_uuid = (
+            knowledge_base_uuid or f"{(0x61F7A3DE + number) & 0xFFFFFFFF:08x}-b5f1-{_NODE}"
+        )
         job = _Job(uuid, knowledge_base_uuid, scenario, self.clock.monotonic(), sources)
         self._jobs[uuid] = job
         self._order.append(job)
@@ -494,14 +552,22 @@ class Simulator:
             "knowledge_base_uuid": job.knowledge_base_uuid,
             "created_at": self._shown_time(job, 0.0),
             "updated_at": self._shown_time(job, step.at),
-            "started_at": self._shown_time(job, started, offset=True)
-            if started is not None and started <= step.at
-            else None,
-            "finished_at": self._shown_time(job, ended) if ended is not None and step.is_terminal else None,
-            "phase": str(step.phase) if step.phase.value != step.phase.prefix() + "UNKNOWN" else None,
+            "started_at": (
+                self._shown_time(job, started, offset=True)
+                if started is not None and started <= step.at
+                else None
+            ),
+            "finished_at": (
+                self._shown_time(job, ended) if ended is not None and step.is_terminal else None
+            ),
+            "phase": (
+                str(step.phase) if step.phase.value != step.phase.prefix() + "UNKNOWN" else None
+            ),
             "total_datasources": scenario.data_source_count or None,
             "completed_datasources": done or None,
-            "status": str(step.status) if step.status.value != step.status.prefix() + "UNKNOWN" else None,
+            "status": (
+                str(step.status) if step.status.value != step.status.prefix() + "UNKNOWN" else None
+            ),
             "is_report_available": step.is_terminal or None,
             "data_source_uuids": [*job.data_source_uuids] or None,
             **step.extra,
@@ -528,10 +594,14 @@ class Simulator:
             key = (id(source), began, done)
             if key not in texts:
                 texts[key] = self._source_text(job, source, began, done)
-            parts.append(f'{{"data_source_uuid":"{self._source_uuid(job, at, source)}",{texts[key]}')
+            parts.append(
+                f'{{"data_source_uuid":"{self._source_uuid(job, at, source)}",{texts[key]}'
+            )
         return ",".join(parts)
 
-    def _source_text(self, job: _Job, source: IndexedDataSource, began: float, done: float | None) -> str:
+    def _source_text(
+        self, job: _Job, source: IndexedDataSource, began: float, done: float | None
+    ) -> str:
         wire = dataclasses.replace(source, data_source_uuid="").to_wire()
         wire["started_at"] = self._shown_time(job, began, offset=True)
         if done is not None:
@@ -583,16 +653,20 @@ def _spans(scenario: Scenario, step: Step) -> list[tuple[float, float | None]]:
         seen = [each for each in scenario.steps if len(each.data_sources) > at]
         began = seen[0].at if seen else step.at
         ended = source.status not in (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN)
-        done = next((each.at for each in seen if each.data_sources[at].status == source.status), step.at)
+        done = next(
+            (each.at for each in seen if each.data_sources[at].status == source.status), step.at
+        )
         spans.append((began, done if ended else None))
     return spans
 
 
 def _cancelled_step(step: Step, at: float) -> Step:
     sources = tuple(
-        dataclasses.replace(source, status=DataSourceStatus.CANCELLED)
-        if source.status is DataSourceStatus.IN_PROGRESS
-        else source
+        (
+            dataclasses.replace(source, status=DataSourceStatus.CANCELLED)
+            if source.status is DataSourceStatus.IN_PROGRESS
+            else source
+        )
         for source in step.data_sources
     )
     ended: Any = {"status": "CANCELLED", "phase": "CANCELLED"}  # parsed by Step

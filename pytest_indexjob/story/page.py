@@ -1,7 +1,8 @@
 """The report: one HTML file with the stories of all tests of a run, to be opened anywhere, without a network.
 
-What tests recorded is hostile until shown otherwise: it is text everywhere, by autoescape in the page and by escapes in
-the data, and the page's Content-Security-Policy lets nothing run or load but the script and style it was written with.
+What tests recorded is hostile until shown otherwise: it is text everywhere, by autoescape in the
+page and by escapes in the data, and the page's Content-Security-Policy lets nothing run or load but
+the script and style it was written with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.api.models import IndexingJobPhase, IndexingJobStatus
 
-# Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is left out.
+# Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is
+# left out.
 _MOST_BODIES = 4_500_000
 _MOST_MOMENTS = 2_500_000
 _FEW = 10
@@ -71,13 +73,16 @@ def write_report(
 ) -> None:
     """Write the records of ``timeline.test_record`` as one self-contained HTML file, failures first.
 
-    ``coverage`` is ``{"matrix": {status: {phase: count}}, "other": {name: count}}``, or ``None`` to leave it out. The
-    file is written whole or not at all. Raises ``IndexJobError`` where Jinja2 is not installed.
+    ``coverage`` is ``{"matrix": {status: {phase: count}}, "other": {name: count}}``, or ``None`` to
+    leave it out. The file is written whole or not at all. Raises ``IndexJobError`` where Jinja2 is
+    not installed.
     """
     try:
         import jinja2
     except ImportError as error:
-        raise IndexJobError("the report needs Jinja2: pip install 'pytest-indexjob[report]'") from error
+        raise IndexJobError(
+            "the report needs Jinja2: pip install 'pytest-indexjob[report]'"
+        ) from error
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -110,7 +115,8 @@ def _write(path: Path, page: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no reason to fail.
+        # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no
+        # reason to fail.
         temporary.write_bytes(page.encode("utf-8", "replace"))
         temporary.replace(path)
     finally:
@@ -146,8 +152,12 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
     statuses = sorted((status.name for status in IndexingJobStatus), key=_place_in_life)
     phases = sorted((phase.name for phase in IndexingJobPhase), key=_place_in_life)
     statuses += [status for status in matrix if status not in statuses]
-    phases += list(dict.fromkeys(phase for row in matrix.values() for phase in row if phase not in phases))
-    rows = [(status, [matrix.get(status, {}).get(phase, 0) for phase in phases]) for status in statuses]
+    phases += list(
+        dict.fromkeys(phase for row in matrix.values() for phase in row if phase not in phases)
+    )
+    rows = [
+        (status, [matrix.get(status, {}).get(phase, 0) for phase in phases]) for status in statuses
+    ]
     return {"phases": phases, "rows": rows, "other": list((coverage.get("other") or {}).items())}
 
 
@@ -159,7 +169,10 @@ def _place_in_life(name: str) -> int:
 
 
 class _Pool:
-    """Distinct values, each named by its index. The file has a limit, so there may be no more room for one."""
+    """Distinct values, each named by its index.
+
+    The file has a limit, so there may be no more room for one.
+    """
 
     def __init__(self, room: int | None = None) -> None:
         self.items: list[str] = []
@@ -180,7 +193,10 @@ class _Pool:
 
 
 def _data(records: Sequence[dict[str, Any]]) -> str:
-    """The records as a JSON text that can stand in a script element. Most strings repeat, so each is there once."""
+    """The records as a JSON text that can stand in a script element.
+
+    Most strings repeat, so each is there once.
+    """
     strings, bodies = _Pool(), _Pool(_MOST_BODIES)
     tests, room = [], _MOST_MOMENTS
     for record in records:
@@ -192,7 +208,9 @@ def _data(records: Sequence[dict[str, Any]]) -> str:
             moments, gap_after = moments[: _FEW // 2] + moments[-_FEW // 2 :], _FEW // 2
         room -= size if size <= room else 0
         tests.append([record["nodeid"], record["until"], left_out, gap_after, moments])
-    text = json.dumps({"strings": strings.items, "bodies": bodies.items, "tests": tests}, separators=(",", ":"))
+    text = json.dumps(
+        {"strings": strings.items, "bodies": bodies.items, "tests": tests}, separators=(",", ":")
+    )
     return text.translate(_IN_SCRIPT)
 
 
@@ -201,7 +219,8 @@ def _moments(record: dict[str, Any], strings: _Pool, bodies: _Pool) -> Iterator[
     names = "call", "http", "phase", "status", "counts", "note", "kind", "lane", "job"
     for moment in record["moments"]:
         sent, answer = (
-            -1 if index is None else bodies.index(texts[index]) for index in (moment["sent"], moment["answer"])
+            -1 if index is None else bodies.index(texts[index])
+            for index in (moment["sent"], moment["answer"])
         )
         yield [
             moment["at"],

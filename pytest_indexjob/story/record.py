@@ -1,8 +1,8 @@
 """The story of one test, read from its journal: when was what asked, what was answered, and what changed.
 
-Pure functions over frozen values. The same story has three forms: moments, text for a terminal, and a record that
-travels between processes and that the report draws. None of them shows a secret: each takes ``redact``, which is given
-every text of an exchange before it is cut or laid out.
+Pure functions over frozen values. The same story has three forms: moments, text for a terminal, and
+a record that travels between processes and that the report draws. None of them shows a secret: each
+takes ``redact``, which is given every text of an exchange before it is cut or laid out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _MOST_LINES = 60
 _MOST_BODY_LINES = 20
 _LEAST_WIDTH = 30
 
-# Answers after which clients send the same request again. 409 is one: the official client retries it.
+# Answers after which clients send the same request again. 409 is one: the official client retries
+# it.
 _RETRIED = frozenset((408, 409, 429))
 _UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
@@ -43,10 +44,11 @@ Redact = Callable[[str], str]
 class Moment(NamedTuple):
     """One change in a test's story: an exchange, and the equal ones after it, as far as they are one line.
 
-    ``at`` and ``until`` are the seconds of its first and its last exchange, ``times`` their number. ``http`` is the
-    answer's status, or the name of what came instead of an answer. ``phase`` and ``status`` are empty where the answer
-    held no job; ``counts`` is then a short summary of what it held. ``note`` says what was special: ``retry``,
-    ``fault: ...``, ``slept 5 s`` (before it). A moment without ``call`` is a sleep after the last exchange.
+    ``at`` and ``until`` are the seconds of its first and its last exchange, ``times`` their number.
+    ``http`` is the answer's status, or the name of what came instead of an answer. ``phase`` and
+    ``status`` are empty where the answer held no job; ``counts`` is then a short summary of what it
+    held. ``note`` says what was special: ``retry``, ``fault: ...``, ``slept 5 s`` (before it). A
+    moment without ``call`` is a sleep after the last exchange.
     """
 
     at: float
@@ -128,11 +130,13 @@ class _Fold:
 # The story.
 
 
-def story(exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] = (), *, redact: Redact) -> list[Moment]:
+def story(
+    exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] = (), *, redact: Redact
+) -> list[Moment]:
     """The moments of a test, in the order in which they began; ``sleeps`` are pairs of moment and duration.
 
-    Equal polls in a row are one moment. A row is that of one request: a test that asks for two jobs in turn has a
-    moment for each. Faults, retries and calls that change something end every row.
+    Equal polls in a row are one moment. A row is that of one request: a test that asks for two jobs
+    in turn has a moment for each. Faults, retries and calls that change something end every row.
     """
     folds, last = _folded(exchanges, sleeps, _Reader(redact))
     moments = [fold.moment for fold in folds]
@@ -165,7 +169,14 @@ def _folded(
             row.add(exchange, slept)
             continue
         folds.append(
-            _Fold(reader.call(exchange.request), reading, retry, exchange, [exchange.at], [slept] if slept else [])
+            _Fold(
+                reader.call(exchange.request),
+                reading,
+                retry,
+                exchange,
+                [exchange.at],
+                [slept] if slept else [],
+            )
         )
         if not is_calm:
             rows.clear()
@@ -193,9 +204,11 @@ class _Reader:
     """Reads the exchanges of one test; what it gives holds no secret, and nothing that a terminal obeys."""
 
     def __init__(self, redact: Redact) -> None:
-        # Calls, statuses and notes repeat themselves, and a redaction takes its time. A URL's query may be a signature
-        # under whatever name.
-        self._redact = functools.cache(lambda text: redact(_URL.sub(lambda match: _safe_url(match[0]), text)))
+        # Calls, statuses and notes repeat themselves, and a redaction takes its time. A URL's query
+        # may be a signature under whatever name.
+        self._redact = functools.cache(
+            lambda text: redact(_URL.sub(lambda match: _safe_url(match[0]), text))
+        )
         self._known: dict[tuple[Any, ...], _Reading] = {}
 
     def plain(self, text: str, longest: int) -> str:
@@ -207,7 +220,8 @@ class _Reader:
         text = self._redact(body.decode("utf-8", "replace"))
         with contextlib.suppress(ValueError, RecursionError):
             text = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
-        # A lone surrogate can be written in JSON's escapes, but neither sent to another process nor to a file.
+        # A lone surrogate can be written in JSON's escapes, but neither sent to another process nor
+        # to a file.
         return text.encode("utf-8", "replace").decode("utf-8")
 
     def call(self, request: Request) -> str:
@@ -217,7 +231,10 @@ class _Reader:
         return self.plain(f"{request.method} {_UUID.sub(lambda match: match[1] + '…', path)}", 200)
 
     def read(self, exchange: Exchange) -> _Reading:
-        """The reading of an exchange. Polls mostly repeat themselves, so each answer is read once."""
+        """The reading of an exchange.
+
+        Polls mostly repeat themselves, so each answer is read once.
+        """
         response = exchange.response
         if response is None:
             return self._error(exchange.error)
@@ -252,7 +269,9 @@ class _Reader:
             fault = ", ".join(part for part in (fault, "not JSON" if is_broken else "") if part)
             return _Reading(http, counts=summary, fault=fault, retried=retried or is_broken)
         if response.status >= 300:
-            return _Reading(http, counts=self._error_summary(response, body), fault=fault, retried=retried)
+            return _Reading(
+                http, counts=self._error_summary(response, body), fault=fault, retried=retried
+            )
         if isinstance(body, dict) and body.get("job") is not None:
             return self._job(http, body["job"], fault)
         return _Reading(http, counts=self._summary(body), fault=fault, retried=retried)
@@ -277,7 +296,11 @@ class _Reader:
         parts = []
         if response.status == 429:
             wait = self.plain(response.header("retry-after"), 40)
-            parts.append(f"rate limit, retry-after {wait}{' s' if wait.isdigit() else ''}" if wait else "rate limit")
+            parts.append(
+                f"rate limit, retry-after {wait}{' s' if wait.isdigit() else ''}"
+                if wait
+                else "rate limit"
+            )
         elif response.status >= 500:
             parts.append("server error")
         if response.delay:
@@ -292,8 +315,14 @@ class _Reader:
         if isinstance(body.get("jobs"), list):
             jobs = _number(len(body["jobs"]), "job")
             meta = body.get("meta")
-            page, pages = (meta.get(name) if isinstance(meta, dict) else None for name in ("page", "pages"))
-            return f"page {page} of {pages} · {jobs}" if isinstance(page, int) and isinstance(pages, int) else jobs
+            page, pages = (
+                meta.get(name) if isinstance(meta, dict) else None for name in ("page", "pages")
+            )
+            return (
+                f"page {page} of {pages} · {jobs}"
+                if isinstance(page, int) and isinstance(pages, int)
+                else jobs
+            )
         if isinstance(body.get("indexed_data_sources"), list):
             return _number(len(body["indexed_data_sources"]), "data source")
         if "signed_url" in body:
@@ -302,14 +331,18 @@ class _Reader:
 
     def _error_summary(self, response: Response, body: object) -> str:
         id = body.get("id") if isinstance(body, dict) else None
-        return self.plain(f"{response.status} {id if isinstance(id, str) and id else response.phrase}", 60).rstrip()
+        return self.plain(
+            f"{response.status} {id if isinstance(id, str) and id else response.phrase}", 60
+        ).rstrip()
 
     def _bytes_summary(self, response: Response) -> str:
         if not response.body.strip():
             return "an empty body"
         sort = self.plain(response.header("content-type").partition(";")[0], 40)
         size = _number(len(response.body), "byte")
-        return f"{size} of {sort}" if sort and sort != "application/json" else f"broken JSON, {size}"
+        return (
+            f"{size} of {sort}" if sort and sort != "application/json" else f"broken JSON, {size}"
+        )
 
 
 def _counts(job: IndexingJob) -> str:
@@ -332,7 +365,11 @@ def _number(count: int, noun: str) -> str:
 def _printable(text: str, longest: int) -> str:
     """One line without what a terminal would obey, cut to a number of characters."""
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return text if text.isprintable() else "".join(each if each.isprintable() else "�" for each in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() else "�" for each in text)
+    )
 
 
 # The story as text.
@@ -365,8 +402,8 @@ def story_text(
 ) -> str:
     """The story for a terminal: a line for each change, and the last answer.
 
-    No line is wider than ``width`` (30 at the least); what does not fit goes on an indented line below. ``color`` adds
-    ANSI colors. ``verbose`` leaves nothing out.
+    No line is wider than ``width`` (30 at the least); what does not fit goes on an indented line
+    below. ``color`` adds ANSI colors. ``verbose`` leaves nothing out.
     """
     width = max(width, _LEAST_WIDTH)
     moments = story(exchanges, sleeps, redact=redact)
@@ -375,7 +412,9 @@ def story_text(
     shown = moments if verbose else _ends(moments, _MOST_LINES)
     laid_out = list(_laid_out([_line(moment) for moment in shown], width, color))
     if len(shown) < len(moments):
-        laid_out.insert(_MOST_LINES // 2, [_cut(f"... {len(moments) - len(shown)} changes left out", width)])
+        laid_out.insert(
+            _MOST_LINES // 2, [_cut(f"... {len(moments) - len(shown)} changes left out", width)]
+        )
     lines = [line for rows in laid_out for line in rows]
     if exchanges:
         lines += ["", *_last_answer(exchanges[-1], _Reader(redact), width, verbose)]
@@ -384,7 +423,11 @@ def story_text(
 
 def _ends(items: Sequence[Any], most: int) -> list[Any]:
     """The first and the last ones, half of each, where there are too many."""
-    return list(items) if len(items) <= most else [*items[: most // 2], *items[len(items) - most // 2 :]]
+    return (
+        list(items)
+        if len(items) <= most
+        else [*items[: most // 2], *items[len(items) - most // 2 :]]
+    )
 
 
 _ROOT = re.compile(rf" (?:{JOBS_PATH}/(?=.)|{API_ROOT})")
@@ -395,9 +438,20 @@ def _line(moment: Moment) -> _Line:
     # A summary begins with the HTTP status where that is an error's.
     http = "" if moment.http == "200" or moment.counts.startswith(moment.http) else moment.http
     times = f"× {moment.times}" if moment.times > 1 and moment.call else ""  # noqa: RUF001
-    summary, counts = ("", moment.counts) if moment.status else (f"{http} {moment.counts}".strip(), "")
+    summary, counts = (
+        ("", moment.counts) if moment.status else (f"{http} {moment.counts}".strip(), "")
+    )
     rest = tuple(cell for cell in (http if moment.status else "", counts, moment.note) if cell)
-    return _Line(f"{_seconds(moment.at)} s", call, moment.status, moment.phase, summary, times, rest, _color(moment))
+    return _Line(
+        f"{_seconds(moment.at)} s",
+        call,
+        moment.status,
+        moment.phase,
+        summary,
+        times,
+        rest,
+        _color(moment),
+    )
 
 
 def _color(moment: Moment) -> str:
@@ -410,14 +464,22 @@ def _color(moment: Moment) -> str:
 
 def _laid_out(lines: Sequence[_Line], width: int, color: bool) -> Iterator[list[str]]:
     """Lines in columns, as far as the width goes: time, call, status and phase or a summary, times; then the rest."""
-    time, call, status = (max(map(_width, column)) for column in zip(*(line[:3] for line in lines), strict=True))
+    time, call, status = (
+        max(map(_width, column)) for column in zip(*(line[:3] for line in lines), strict=True)
+    )
     call = min(call, max(width // 3, 12))
-    whats = [f"{line.status:<{status}}  {line.phase}" if line.status else line.summary for line in lines]
+    whats = [
+        f"{line.status:<{status}}  {line.phase}" if line.status else line.summary for line in lines
+    ]
     # A long summary is no reason to move what belongs to the others.
     phases = [_width(what) for what, line in zip(whats, lines, strict=True) if line.status]
     what_width = max(phases, default=max(map(_width, whats)))
     for line, what in zip(lines, whats, strict=True):
-        cells = [line.time.rjust(time), _padded(_cut_middle(line.call, call), call), _padded(what, what_width)]
+        cells = [
+            line.time.rjust(time),
+            _padded(_cut_middle(line.call, call), call),
+            _padded(what, what_width),
+        ]
         painted = ["dim", "", line.color]
         for cell in (line.times, *line.rest):
             if cell:
@@ -426,7 +488,9 @@ def _laid_out(lines: Sequence[_Line], width: int, color: bool) -> Iterator[list[
         yield list(_wrapped(cells, painted if color else [""] * len(cells), width, time + 2))
 
 
-def _wrapped(cells: Sequence[str], painted: Sequence[str], width: int, indent: int) -> Iterator[str]:
+def _wrapped(
+    cells: Sequence[str], painted: Sequence[str], width: int, indent: int
+) -> Iterator[str]:
     """One line of cells, or several where they don't fit in one: the others are indented."""
     row, used = "", 0
     for cell, name in zip(cells, painted, strict=True):
@@ -455,7 +519,10 @@ def _painted(text: str, name: str) -> str:
 def _width(text: str) -> int:
     if text.isascii():
         return len(text)
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each) for each in text)
+    return sum(
+        2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each)
+        for each in text
+    )
 
 
 def _cut(text: str, width: int) -> str:
@@ -478,7 +545,10 @@ def _last_answer(exchange: Exchange, reader: _Reader, width: int, verbose: bool)
     if response is None:
         yield _cut(f"the last call had no answer: {reader.read(exchange).fault}", width)
         return
-    yield _cut(f"the last answer, {response.status} {reader.plain(response.phrase, 40)}".rstrip() + ":", width)
+    yield _cut(
+        f"the last answer, {response.status} {reader.plain(response.phrase, 40)}".rstrip() + ":",
+        width,
+    )
     lines = _pretty(reader.body(response.body))
     shown = lines if verbose else lines[:_MOST_BODY_LINES]
     for line in shown:
@@ -510,9 +580,9 @@ def test_record(
 
     In a test module, import the module it is in: pytest takes a function of this name for a test.
 
-    The record is bounded, however often the test polled: equal exchanges are one moment, with the last one's body;
-    bodies are kept once, ``sent`` and ``answer`` are indices into ``bodies`` or ``None``; ``left_out`` counts the
-    moments that are missing after the first ``gap_after``.
+    The record is bounded, however often the test polled: equal exchanges are one moment, with the
+    last one's body; bodies are kept once, ``sent`` and ``answer`` are indices into ``bodies`` or
+    ``None``; ``left_out`` counts the moments that are missing after the first ``gap_after``.
     """
     reader = _Reader(redact)
     folds, last = _folded(exchanges, sleeps, reader)
@@ -592,4 +662,8 @@ _LANES = {
 
 def _lane(request: Request) -> str:
     found = match(request.method, api_path(request.url).rstrip("/"))
-    return _LANES.get(found.call.name, found.call.short_name) if isinstance(found, CallMatch) else "other"
+    return (
+        _LANES.get(found.call.name, found.call.short_name)
+        if isinstance(found, CallMatch)
+        else "other"
+    )

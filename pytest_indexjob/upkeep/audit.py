@@ -1,6 +1,7 @@
 """What is wrong with cassettes on disk: secrets, damage, unknown values, lives cut short, age, disuse.
 
-Files are hostile input: whatever they hold becomes a finding or nothing, never an exception, and no secret is told.
+Files are hostile input: whatever they hold becomes a finding or nothing, never an exception, and no
+secret is told.
 """
 
 from __future__ import annotations
@@ -30,19 +31,27 @@ Severity = Literal["error", "warning"]
 
 _SUFFIXES = (".yaml", ".yml")
 _SECONDS_A_DAY = 86_400
-# How a file of vcrpy's begins a key of its mapping; a file that can't be parsed has to be known by its looks.
+# How a file of vcrpy's begins a key of its mapping; a file that can't be parsed has to be known by
+# its looks.
 _INTERACTIONS_KEY = re.compile(r"""^(?:\{\s*)?["']?interactions["']?\s*:""", re.MULTILINE)
 _UUID = re.compile(r"[0-9A-Fa-f-]{1,64}")
 
 _MENDS = {
-    "secret": "replace it by a placeholder, or record again with this plugin, which redacts; then revoke the secret, "
-    "for it stays in version control's history",
-    "unknown-value": "record again from the live service if the service changed, else write what it really sends",
+    "secret": (
+        "replace it by a placeholder, or record again with this plugin, which redacts; then revoke"
+        " the secret, for it stays in version control's history"
+    ),
+    "unknown-value": (
+        "record again from the live service if the service changed, else write what it really sends"
+    ),
     "unended": "record again until the job has ended, or say in the test that it polls no further",
     "age": "record it again, so that it shows what the service sends today",
     "unused": "delete it, or name it in the test that should play it",
 }
-_AGE_MEND = "record it again with this plugin, or write `recorded_at: '2025-10-31T01:14:12Z'` into its `provenance`"
+_AGE_MEND = (
+    "record it again with this plugin, or write `recorded_at: '2025-10-31T01:14:12Z'` into its"
+    " `provenance`"
+)
 _RESTORE = "restore it from version control, or delete it and record it again"
 
 
@@ -70,10 +79,11 @@ def audit(
 ) -> list[Finding]:
     """Everything wrong with the cassettes at these paths: files, or folders that are searched for YAML files.
 
-    ``secrets`` are values that no cassette may hold, beside what looks like a secret. ``max_age_days`` is the oldest
-    that a recording may be at ``now`` (seconds since the epoch; the present unless given), by its provenance's
-    ``recorded_at``. ``used`` are the files that tests played; any other is reported. In a folder, YAML files that are
-    no cassettes are passed over, and links that lead out of it are not followed.
+    ``secrets`` are values that no cassette may hold, beside what looks like a secret.
+    ``max_age_days`` is the oldest that a recording may be at ``now`` (seconds since the epoch; the
+    present unless given), by its provenance's ``recorded_at``. ``used`` are the files that tests
+    played; any other is reported. In a folder, YAML files that are no cassettes are passed over,
+    and links that lead out of it are not followed.
     """
     if max_age_days is not None and not max_age_days >= 0:
         raise ValueError(f"max_age_days must be a number of days, not {max_age_days!r}")
@@ -91,7 +101,11 @@ def audit(
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError, ValueError):  # a link that leads in a circle, a name that can't be one
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ):  # a link that leads in a circle, a name that can't be one
         return path.absolute()
 
 
@@ -113,7 +127,11 @@ def _files_in(folder: Path) -> list[Path]:
         for name in names:
             path = Path(root, name)
             # is_file: opening a pipe would wait for ever.
-            if path.suffix.lower() in _SUFFIXES and path.is_file() and _resolved(path).is_relative_to(inside):
+            if (
+                path.suffix.lower() in _SUFFIXES
+                and path.is_file()
+                and _resolved(path).is_relative_to(inside)
+            ):
                 found.append(path)
     return sorted(found)
 
@@ -122,7 +140,11 @@ class _Auditor:
     """The rules, with what they need to know beside a file."""
 
     def __init__(
-        self, secrets: tuple[str, ...], max_age_days: float | None, used: set[Path] | None, now: float
+        self,
+        secrets: tuple[str, ...],
+        max_age_days: float | None,
+        used: set[Path] | None,
+        now: float,
     ) -> None:
         self._secrets = secrets
         self._max_age_days = max_age_days
@@ -135,8 +157,19 @@ class _Auditor:
             text = _text(path)
             recording = _load(path)
         except (OSError, ValueError) as error:
-            problem = f"it can't be read: {getattr(error, 'strerror', None) or type(error).__name__}"
-            return [Finding(path, None, "corrupt", problem, "name a file that is there and can be read", "error")]
+            problem = (
+                f"it can't be read: {getattr(error, 'strerror', None) or type(error).__name__}"
+            )
+            return [
+                Finding(
+                    path,
+                    None,
+                    "corrupt",
+                    problem,
+                    "name a file that is there and can be read",
+                    "error",
+                )
+            ]
         except CassetteCorruptError as error:
             if not named and not _INTERACTIONS_KEY.search(text):
                 return []
@@ -157,7 +190,9 @@ class _Auditor:
 
         if not scan(finding.problem, self._secrets):
             return finding
-        return finding._replace(problem="something that is not by the contract, not shown as it may hold a secret")
+        return finding._replace(
+            problem="something that is not by the contract, not shown as it may hold a secret"
+        )
 
     def _secrets_in(self, path: Path, text: str) -> Iterator[Finding]:
         from pytest_indexjob.secrecy.gate import scan
@@ -173,7 +208,9 @@ class _Auditor:
                     severity: Severity = "error" if mismatch.severity == "breaking" else "warning"
                     problem = f"{mismatch.path} of {mismatch.call}: {mismatch.detail}"
                     mend = _MENDS["unknown-value"]
-                    yield Finding(recording.path, _line(lines, at), "unknown-value", problem, mend, severity)
+                    yield Finding(
+                        recording.path, _line(lines, at), "unknown-value", problem, mend, severity
+                    )
 
     def _age(self, recording: Recording) -> Iterator[Finding]:
         if self._max_age_days is None:
@@ -190,7 +227,9 @@ class _Auditor:
             return
         days = (self._now - recorded.timestamp()) / _SECONDS_A_DAY
         if days > self._max_age_days:
-            problem = f"it was recorded {days:.0f} days ago; the oldest allowed is {self._max_age_days:g}"
+            problem = (
+                f"it was recorded {days:.0f} days ago; the oldest allowed is {self._max_age_days:g}"
+            )
             yield Finding(recording.path, None, "age", problem, _MENDS["age"], "error")
 
     def _unused(self, path: Path) -> Iterator[Finding]:
@@ -217,7 +256,10 @@ def _load(path: Path) -> Recording:
 
 def _problem(error: CassetteCorruptError) -> str:
     """What the error says beside the file and the mend, which a finding has of its own."""
-    return str(error).partition("can't be read: ")[2].partition(". Restore it")[0] or "it can't be read"
+    return (
+        str(error).partition("can't be read: ")[2].partition(". Restore it")[0]
+        or "it can't be read"
+    )
 
 
 def _lines(text: str, count: int) -> list[int]:
@@ -253,8 +295,13 @@ def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
         if len(places) >= least and jobs and not jobs[-1][1].is_terminal:
             at, job = jobs[-1]
             shown = uuid if _UUID.fullmatch(uuid) else "(an identifier not shown)"
-            problem = f"it polls the job {shown} {_times(places)} but ends before the job does, at {_standing(job)}"
-            yield Finding(recording.path, _line(lines, at), "unended", problem, _MENDS["unended"], "warning")
+            problem = (
+                f"it polls the job {shown} {_times(places)} but ends before the job does, at"
+                f" {_standing(job)}"
+            )
+            yield Finding(
+                recording.path, _line(lines, at), "unended", problem, _MENDS["unended"], "warning"
+            )
 
 
 def _job_at(recording: Recording, at: int) -> IndexingJob | None:
@@ -276,8 +323,8 @@ def findings_text(findings: Sequence[Finding]) -> str:
     if not findings:
         return "no findings"
     return "\n".join(
-        f"{printable(it.path)}{f':{it.line}' if it.line else ''}: {it.severity}: {it.rule}: {it.problem}\n"
-        f"    mend: {it.mend}"
+        f"{printable(it.path)}{f':{it.line}' if it.line else ''}: {it.severity}: {it.rule}:"
+        f" {it.problem}\n    mend: {it.mend}"
         for it in findings
     )
 

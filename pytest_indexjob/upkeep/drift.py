@@ -1,7 +1,8 @@
 """Where recorded answers differ from the contract: ours, or an OpenAPI document of the user's.
 
-Recordings are hostile input, and may hold secrets: no value of theirs is quoted but what looks like a word of an enum,
-no name but what looks like a field's, and no depth is walked that the contract does not have.
+Recordings are hostile input, and may hold secrets: no value of theirs is quoted but what looks like
+a word of an enum, no name but what looks like a field's, and no depth is walked that the contract
+does not have.
 """
 
 from __future__ import annotations
@@ -31,10 +32,15 @@ Severity = Literal["breaking", "notable", "info"]
 Kind = Literal["unknown-field", "unknown-value", "changed-type", "missing-field", "unknown-call"]
 
 _SEVERITIES: tuple[Severity, ...] = ("breaking", "notable", "info")
-# Absence alone is no drift, as the service omits what is empty; without one of these an answer means nothing. A list
-# may be omitted for being empty.
+# Absence alone is no drift, as the service omits what is empty; without one of these an answer
+# means nothing. A list may be omitted for being empty.
 _EXPECTED: dict[str, dict[str, Severity]] = {
-    "$": {"job": "breaking", "signed_url": "breaking", "jobs": "info", "indexed_data_sources": "info"},
+    "$": {
+        "job": "breaking",
+        "signed_url": "breaking",
+        "jobs": "info",
+        "indexed_data_sources": "info",
+    },
     "$.job": {"uuid": "breaking"},
     "$.jobs[]": {"uuid": "breaking"},
 }
@@ -44,7 +50,8 @@ _DEEPEST = 100
 _MOST_UNKNOWN_FIELDS = 20
 _HIDDEN = "(a name not shown)"
 
-# Words and names that can be shown: a key or a token has more digits, or is longer, or has no such form.
+# Words and names that can be shown: a key or a token has more digits, or is longer, or has no such
+# form.
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _ENUM_VALUE = re.compile(r"[A-Z]{1,24}|[A-Z]+(?:_[A-Z0-9]+)+")
 _LONGEST_WORD = 64
@@ -58,8 +65,9 @@ _INTEGER_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1
 class Difference(NamedTuple):
     """One way in which a cassette's answers differ from the contract. ``seen`` counts how often.
 
-    ``breaking``: code that relies on the contract may fail on it. ``notable``: something that such code does not know.
-    ``info``: nothing to act on by itself. ``path`` is the JSON path, ``call`` the method and the path's template.
+    ``breaking``: code that relies on the contract may fail on it. ``notable``: something that such
+    code does not know. ``info``: nothing to act on by itself. ``path`` is the JSON path, ``call``
+    the method and the path's template.
     """
 
     severity: Severity
@@ -88,19 +96,26 @@ class _Call(NamedTuple):
     shape: Callable[[int], Mapping[str, Any] | None]
 
 
-def drift(recordings: Iterable[Recording], *, schema: Mapping[str, Any] | None = None) -> list[Difference]:
+def drift(
+    recordings: Iterable[Recording], *, schema: Mapping[str, Any] | None = None
+) -> list[Difference]:
     """Every way in which the recordings' answers differ from the contract, the gravest first, each counted.
 
-    ``schema`` is an OpenAPI document to compare with, as ``load_openapi`` gives it; our own contract unless given.
-    Raises ``IndexJobError`` for a document that can't serve, and nothing for any recording.
+    ``schema`` is an OpenAPI document to compare with, as ``load_openapi`` gives it; our own
+    contract unless given. Raises ``IndexJobError`` for a document that can't serve, and nothing for
+    any recording.
     """
-    find = _our_call if schema is None else _calls_of(_indexing_calls(schema, "the OpenAPI document"))
+    find = (
+        _our_call if schema is None else _calls_of(_indexing_calls(schema, "the OpenAPI document"))
+    )
     seen: Counter[tuple[Mismatch, Path]] = Counter()
     for recording in recordings:
         for interaction in recording.interactions:
             seen.update((mismatch, recording.path) for mismatch in _mismatches(interaction, find))
     found = [Difference(*mismatch, path, count) for (mismatch, path), count in seen.items()]
-    return sorted(found, key=lambda it: (_SEVERITIES.index(it.severity), str(it.cassette), *it[1:5]))
+    return sorted(
+        found, key=lambda it: (_SEVERITIES.index(it.severity), str(it.cassette), *it[1:5])
+    )
 
 
 def mismatches(interaction: Interaction) -> list[Mismatch]:
@@ -131,7 +146,9 @@ def _our_call(method: str, path: str) -> _Call | None:
     return operation and _Call(operation.call, operation.shape)
 
 
-def _mismatches(interaction: Interaction, find: Callable[[str, str], _Call | None]) -> Iterator[Mismatch]:
+def _mismatches(
+    interaction: Interaction, find: Callable[[str, str], _Call | None]
+) -> Iterator[Mismatch]:
     request, response = interaction
     call = find(request.method, api_path(request.url))
     if call is None:
@@ -150,8 +167,16 @@ def _mismatches(interaction: Interaction, find: Callable[[str, str], _Call | Non
 def _unknown_call(request: Request) -> Mismatch:
     ours = operation_of(request.method, api_path(request.url))
     if ours is not None:
-        return Mismatch("notable", "unknown-call", "$", ours.call, "the document does not have this call")
-    return Mismatch("info", "unknown-call", "$", shown_call(request), "no call of the indexing-job API: not compared")
+        return Mismatch(
+            "notable", "unknown-call", "$", ours.call, "the document does not have this call"
+        )
+    return Mismatch(
+        "info",
+        "unknown-call",
+        "$",
+        shown_call(request),
+        "no call of the indexing-job API: not compared",
+    )
 
 
 def shown_call(request: Request) -> str:
@@ -163,7 +188,9 @@ def shown_call(request: Request) -> str:
     except ValueError:
         return f"{method} (no URL)"
     segments = parts.path.split("/")
-    path = "/".join(part if not part or _PATH_SEGMENT.fullmatch(part) else "..." for part in segments[:12])
+    path = "/".join(
+        part if not part or _PATH_SEGMENT.fullmatch(part) else "..." for part in segments[:12]
+    )
     return f"{method} {host if _HOST.fullmatch(host) else '?'}{path}"
 
 
@@ -179,7 +206,12 @@ class _Found(NamedTuple):
 def _body_mismatches(response: Response, shape: Mapping[str, Any]) -> Iterator[_Found]:
     body = plain_body(response)
     if body is None:
-        yield _Found("info", "changed-type", "$", "the body's content encoding can't be undone here: not compared")
+        yield _Found(
+            "info",
+            "changed-type",
+            "$",
+            "the body's content encoding can't be undone here: not compared",
+        )
         return
     try:
         parsed = parse_json(body)
@@ -196,7 +228,10 @@ def _sort_of_body(body: bytes) -> str:
 
 
 def _compare(value: object, shape: Mapping[str, Any], path: str, depth: int) -> Iterator[_Found]:
-    """How a value differs from its schema. The depth is bounded by the schema's, which has no cycles."""
+    """How a value differs from its schema.
+
+    The depth is bounded by the schema's, which has no cycles.
+    """
     alternatives = _alternatives(shape)
     if depth > _DEEPEST or not alternatives:
         return
@@ -253,20 +288,38 @@ def _mapping(shape: object, word: str) -> dict[str, Any]:
 def _types(shape: Mapping[str, Any]) -> tuple[list[str], bool]:
     """The JSON types that a schema names, and whether null is one."""
     given = shape.get("type")
-    types = [it for it in (given if isinstance(given, list) else [given]) if it and isinstance(it, str)]
+    types = [
+        it for it in (given if isinstance(given, list) else [given]) if it and isinstance(it, str)
+    ]
     return [it for it in types if it != "null"], shape.get("nullable") is True or "null" in types
 
 
-def _compare_one(value: object, shape: Mapping[str, Any], path: str, depth: int) -> Iterator[_Found]:
+def _compare_one(
+    value: object, shape: Mapping[str, Any], path: str, depth: int
+) -> Iterator[_Found]:
     types, nullable = _types(shape)
     if value is None:
         if types and not nullable:
-            yield _Found("notable", "changed-type", path, "null, where what is empty is left out by the contract")
+            yield _Found(
+                "notable",
+                "changed-type",
+                path,
+                "null, where what is empty is left out by the contract",
+            )
         return
     if not types and "properties" in shape:
         types = ["object"]
-    if types and _type_of(value) not in types and not (_type_of(value) == "integer" and "number" in types):
-        yield _Found("breaking", "changed-type", path, f"{_wanted(shape, types)} was expected, not {_sort(value)}")
+    if (
+        types
+        and _type_of(value) not in types
+        and not (_type_of(value) == "integer" and "number" in types)
+    ):
+        yield _Found(
+            "breaking",
+            "changed-type",
+            path,
+            f"{_wanted(shape, types)} was expected, not {_sort(value)}",
+        )
     elif isinstance(value, dict):
         yield from _compare_object(value, shape, path, depth)
     elif isinstance(value, list):
@@ -280,7 +333,14 @@ def _compare_one(value: object, shape: Mapping[str, Any], path: str, depth: int)
 
 
 def _type_of(value: object) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    names = {
+        dict: "object",
+        list: "array",
+        str: "string",
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+    }
     return names.get(type(value), "null")
 
 
@@ -309,7 +369,9 @@ def _shown_name(name: str) -> str:
     return name if _can_be_shown(name, _FIELD_NAME) else _HIDDEN
 
 
-def _compare_object(value: dict[str, Any], shape: Mapping[str, Any], path: str, depth: int) -> Iterator[_Found]:
+def _compare_object(
+    value: dict[str, Any], shape: Mapping[str, Any], path: str, depth: int
+) -> Iterator[_Found]:
     properties = _mapping(shape, "properties")
     for name, severity in _EXPECTED.get(path, {}).items():
         if name in properties and value.get(name) is None:
@@ -327,7 +389,9 @@ def _compare_object(value: dict[str, Any], shape: Mapping[str, Any], path: str, 
             unknown.append(name)
     # Bounded: a hostile answer may have any number of them.
     for name in sorted({_shown_name(name) for name in unknown})[:_MOST_UNKNOWN_FIELDS]:
-        yield _Found("notable", "unknown-field", f"{path}.{name}", "the contract does not have this field")
+        yield _Found(
+            "notable", "unknown-field", f"{path}.{name}", "the contract does not have this field"
+        )
 
 
 def _missing(severity: Severity) -> str:
@@ -343,11 +407,15 @@ def _compare_text(value: str, shape: Mapping[str, Any], path: str) -> Iterator[_
         if value:
             yield _Found("notable", "unknown-value", path, _unknown_value(value, allowed))
         else:
-            yield _Found("notable", "unknown-value", path, "an empty string, where what is empty is left out")
+            yield _Found(
+                "notable", "unknown-value", path, "an empty string, where what is empty is left out"
+            )
     elif is_of is not None and not is_of(value):
         severity: Severity = "breaking" if value else "notable"
         sort = f"another string, of {len(value)} characters" if value else "an empty one"
-        yield _Found(severity, "changed-type", path, f"{_wanted(shape, ['string'])} was expected, not {sort}")
+        yield _Found(
+            severity, "changed-type", path, f"{_wanted(shape, ['string'])} was expected, not {sort}"
+        )
 
 
 def _unknown_value(value: str, allowed: Sequence[object]) -> str:
@@ -370,8 +438,8 @@ def _compare_number(value: float, shape: Mapping[str, Any], path: str) -> Iterat
 def load_openapi(path: Path) -> Mapping[str, Any]:
     """The indexing-job calls of an OpenAPI document in a file (YAML or JSON), references resolved, the rest left out.
 
-    Raises ``IndexJobError`` where the file can't be read, holds none of these calls, or where a reference that they
-    need leads nowhere, out of the document, or in a circle.
+    Raises ``IndexJobError`` where the file can't be read, holds none of these calls, or where a
+    reference that they need leads nowhere, out of the document, or in a circle.
     """
     return _indexing_calls(_read_document(path), str(path))
 
@@ -382,7 +450,9 @@ def _read_document(path: Path) -> object:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise IndexJobError(f"{path}: this OpenAPI document can't be read: {_reason(error)}") from None
+        raise IndexJobError(
+            f"{path}: this OpenAPI document can't be read: {_reason(error)}"
+        ) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         check_depth(text)
@@ -390,7 +460,9 @@ def _read_document(path: Path) -> object:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}{f':{mark.line + 1}' if mark else ''}"
-        raise IndexJobError(f"{where}: this OpenAPI document is neither YAML nor JSON, or nests too deep") from None
+        raise IndexJobError(
+            f"{where}: this OpenAPI document is neither YAML nor JSON, or nests too deep"
+        ) from None
 
 
 def _reason(error: Exception) -> str:
@@ -410,7 +482,10 @@ class _Resolver:
         return IndexJobError(f"{self._name}: this OpenAPI document can't be used: {problem}")
 
     def resolve(self, node: Any, depth: int = 0) -> Any:
-        """The node with all references in it resolved. Parts of the document that are shared stay so."""
+        """The node with all references in it resolved.
+
+        Parts of the document that are shared stay so.
+        """
         if not isinstance(node, dict | list):
             return node
         if id(node) in self._done:
@@ -449,7 +524,10 @@ class _Resolver:
     def target(self, reference: str) -> Any:
         """What a reference within the document leads to."""
         if not reference.startswith("#"):
-            raise self.error(f"a reference leads out of it{self._shown(reference)}. Bundle it into one file first")
+            raise self.error(
+                f"a reference leads out of it{self._shown(reference)}. Bundle it into one file"
+                " first"
+            )
         node: Any = self._document
         for token in unquote(reference[1:]).split("/")[1:]:
             key = token.replace("~1", "/").replace("~0", "~")
@@ -472,7 +550,9 @@ def _indexing_calls(document: object, name: str) -> Mapping[str, Any]:
     Only what these need is resolved: the whole service's document has circles elsewhere.
     """
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-        raise IndexJobError(f"{name}: this is no OpenAPI document: a mapping with `paths` was expected")
+        raise IndexJobError(
+            f"{name}: this is no OpenAPI document: a mapping with `paths` was expected"
+        )
     resolver = _Resolver(document, name)
     paths: dict[str, Any] = {}
     for path, item in document["paths"].items():
@@ -490,14 +570,18 @@ def _operations(resolver: _Resolver, item: Any) -> dict[str, Any]:
         operation = resolver.follow(item.get(method)) if isinstance(item, dict) else None
         if isinstance(operation, dict) and isinstance(operation.get("responses"), dict):
             answers = operation["responses"].items()
-            operations[method] = {"responses": {str(status): _answer(resolver, it) for status, it in answers}}
+            operations[method] = {
+                "responses": {str(status): _answer(resolver, it) for status, it in answers}
+            }
     return operations
 
 
 def _answer(resolver: _Resolver, answer: Any) -> dict[str, Any]:
     # Headers, examples and links are left out with the references they may hold.
     content = _mapping(resolver.follow(answer), "content")
-    media = next((it for sort, it in content.items() if "json" in str(sort) and isinstance(it, dict)), None)
+    media = next(
+        (it for sort, it in content.items() if "json" in str(sort) and isinstance(it, dict)), None
+    )
     if media is None:
         return {}
     return {"content": {"application/json": {"schema": resolver.resolve(media.get("schema"))}}}
@@ -506,13 +590,20 @@ def _answer(resolver: _Resolver, answer: Any) -> dict[str, Any]:
 def _calls_of(document: Mapping[str, Any]) -> Callable[[str, str], _Call | None]:
     """How to find a call of a document by its method and path."""
     calls = [
-        (method.upper(), path_pattern(path), _Call(f"{method.upper()} {path}", _shapes(operation["responses"])))
+        (
+            method.upper(),
+            path_pattern(path),
+            _Call(f"{method.upper()} {path}", _shapes(operation["responses"])),
+        )
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     ]
 
     def find(method: str, path: str) -> _Call | None:
-        return next((call for its, pattern, call in calls if its == method and pattern.fullmatch(path)), None)
+        return next(
+            (call for its, pattern, call in calls if its == method and pattern.fullmatch(path)),
+            None,
+        )
 
     return find
 
@@ -521,7 +612,9 @@ def _shapes(responses: Mapping[str, Any]) -> Callable[[int], Mapping[str, Any] |
     def shape(status: int) -> Mapping[str, Any] | None:
         for key in (str(status), f"{status // 100}XX", "default"):
             if key in responses:
-                schema = _mapping(_mapping(responses[key], "content"), "application/json").get("schema")
+                schema = _mapping(_mapping(responses[key], "content"), "application/json").get(
+                    "schema"
+                )
                 # An answer without a schema allows any body.
                 return schema if isinstance(schema, dict) else {}
         return None
@@ -534,14 +627,17 @@ def differences_text(differences: Sequence[Difference]) -> str:
     if not differences:
         return "no difference: the recorded answers are by the contract"
     return "\n".join(
-        f"{it.severity}: {it.kind} at {it.path} of {it.call}: {it.detail} ({it.seen} x in {printable(it.cassette)})"
+        f"{it.severity}: {it.kind} at {it.path} of {it.call}: {it.detail} ({it.seen} x in"
+        f" {printable(it.cassette)})"
         for it in differences
     )
 
 
 def differences_json(differences: Sequence[Difference]) -> str:
     """The differences as a JSON array of objects, one a difference, named as the fields."""
-    return json.dumps([it._asdict() | {"cassette": str(it.cassette)} for it in differences], indent=2)
+    return json.dumps(
+        [it._asdict() | {"cassette": str(it.cassette)} for it in differences], indent=2
+    )
 
 
 def printable(path: Path) -> str:

@@ -15,16 +15,16 @@ from typing import Any
 
 from pytest_indexjob.replacements import Replacements, behind, original
 
-# 2025-10-31T01:08:33Z, the start of a job that was seen live. Any fixed moment would do: answers must not depend on
-# the day a test runs.
+# 2025-10-31T01:08:33Z, the start of a job that was seen live. Any fixed moment would do: answers
+# must not depend on the day a test runs.
 START = 1761872913.0
 
 
 class VirtualClock:
     """Time that passes only by ``sleep`` and ``advance``. All times and durations are seconds.
 
-    ``sleeps`` holds each sleep as it was asked for. The functions in ``on_advance`` are called after time has passed,
-    those in ``on_sleep`` before a sleep, by whoever sleeps.
+    ``sleeps`` holds each sleep as it was asked for. The functions in ``on_advance`` are called
+    after time has passed, those in ``on_sleep`` before a sleep, by whoever sleeps.
     """
 
     def __init__(self, start: float = START) -> None:
@@ -80,28 +80,45 @@ class VirtualClock:
 
 
 # Modules that measure or wait on behalf of the test run itself: they keep real time.
-_KEEP_REAL = ("_pytest", "pytest_timeout", "xdist", "execnet", "hypothesis", "pluggy", "coverage", "_pydev", "pydevd")
-# How long a wait with a time-out lets other threads of the test work, in real seconds, before time passes for it.
+_KEEP_REAL = (
+    "_pytest",
+    "pytest_timeout",
+    "xdist",
+    "execnet",
+    "hypothesis",
+    "pluggy",
+    "coverage",
+    "_pydev",
+    "pydevd",
+)
+# How long a wait with a time-out lets other threads of the test work, in real seconds, before time
+# passes for it.
 _LONGEST_REAL_WAIT = 1.0
 _SLICE = 0.002
 _PLACES = [
-    *((time, name) for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+    *(
+        (time, name)
+        for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+    ),
     (asyncio, "sleep"),
 ]
 _NAMES = frozenset(name for _, name in _PLACES)
-# The module and the name that the real ones give for themselves: another's patch may stand in their places.
+# The module and the name that the real ones give for themselves: another's patch may stand in their
+# places.
 _REAL = [("asyncio.tasks" if owner is asyncio else "time", name) for owner, name in _PLACES]
 
 
 class TimePatches:
     """Puts a virtual clock in the place of the real one for the code under test.
 
-    For the thread that starts it and for those made afterwards: ``time.sleep``, ``monotonic``, ``perf_counter`` (and
-    their ``_ns``), ``asyncio.sleep``, and waits with a time-out on ``threading.Condition`` (hence ``Event``, ``queue``,
-    futures), also where a module had imported the function by name. For all threads, by time-machine: the wall clock
-    (``time.time``, ``datetime.now``). Time-outs of asyncio (``asyncio.timeout``, ``wait_for``, ``call_later``) pass
-    with virtual time as well as with real time. Sleeps of several threads add up; those of asyncio's tasks overlap.
-    Not covered: ``Lock.acquire`` and ``Thread.join`` with a time-out, ``select``, sockets' time-outs, trio.
+    For the thread that starts it and for those made afterwards: ``time.sleep``, ``monotonic``,
+    ``perf_counter`` (and their ``_ns``), ``asyncio.sleep``, and waits with a time-out on
+    ``threading.Condition`` (hence ``Event``, ``queue``, futures), also where a module had imported
+    the function by name. For all threads, by time-machine: the wall clock (``time.time``,
+    ``datetime.now``). Time-outs of asyncio (``asyncio.timeout``, ``wait_for``, ``call_later``) pass
+    with virtual time as well as with real time. Sleeps of several threads add up; those of
+    asyncio's tasks overlap. Not covered: ``Lock.acquire`` and ``Thread.join`` with a time-out,
+    ``select``, sockets' time-outs, trio.
     """
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -146,7 +163,8 @@ class TimePatches:
         ]
         condition_wait = original(threading.Condition, "wait")
         clock = self.clock
-        # From where the real clocks stand, so that a moment kept from before the test stays one of the past.
+        # From where the real clocks stand, so that a moment kept from before the test stays one of
+        # the past.
         began, counted = monotonic() - clock.elapsed, counter() - clock.elapsed
         virtual = [
             self._for_test(sleep, self._sleep),
@@ -157,10 +175,13 @@ class TimePatches:
             self._for_test(asyncio_sleep, self._sleepers.sleep),
         ]
         for (_, name), function in zip(_PLACES, virtual, strict=True):
-            function.__name__ = name  # by which it is found in a module that imports it while it stands
+            function.__name__ = (
+                name  # by which it is found in a module that imports it while it stands
+            )
 
         def loop_time(_loop: asyncio.AbstractEventLoop) -> float:
-            # Virtual time on top of real time: what waits on real sockets still waits, time-outs see both.
+            # Virtual time on top of real time: what waits on real sockets still waits, time-outs
+            # see both.
             virtual = self._active and threading.get_ident() not in self._strangers
             return float(monotonic()) + (clock.elapsed if virtual else 0.0)
 
@@ -177,7 +198,9 @@ class TimePatches:
             (threading.Condition, "wait", wait),
         ]
 
-    def _for_test(self, real: Callable[..., Any], virtual: Callable[..., Any]) -> Callable[..., Any]:
+    def _for_test(
+        self, real: Callable[..., Any], virtual: Callable[..., Any]
+    ) -> Callable[..., Any]:
         def choose(*args: Any, **kwargs: Any) -> Any:
             return (real if self._is_real() else virtual)(*args, **kwargs)
 
@@ -218,22 +241,36 @@ _seen: dict[str, tuple[int, tuple[str, ...]]] = {}
 
 
 def _references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
-    """Every module's name for one of these functions. A module is looked through again only when it has grown."""
+    """Every module's name for one of these functions.
+
+    A module is looked through again only when it has grown.
+    """
     found = []
     for module_name, module in [*sys.modules.items()]:
         names = getattr(module, "__dict__", None)
-        if not isinstance(names, dict) or module_name.partition(".")[0] in _KEEP_REAL or module_name == __name__:
+        if (
+            not isinstance(names, dict)
+            or module_name.partition(".")[0] in _KEEP_REAL
+            or module_name == __name__
+        ):
             continue
         known = _seen.get(module_name)
         if known is None or known[0] != len(names):
-            candidates = tuple(name for name, value in [*names.items()] if name in _NAMES or _is_named(value))
+            candidates = tuple(
+                name for name, value in [*names.items()] if name in _NAMES or _is_named(value)
+            )
             _seen[module_name] = known = (len(names), candidates)
-        found += [(module, name, real) for name in known[1] if (real := _identity(names.get(name))) in functions]
+        found += [
+            (module, name, real)
+            for name in known[1]
+            if (real := _identity(names.get(name))) in functions
+        ]
     return found
 
 
 def _is_named(value: Any) -> bool:
-    # Only of functions, since anything may stand in a module, and may do anything when it is asked for its name.
+    # Only of functions, since anything may stand in a module, and may do anything when it is asked
+    # for its name.
     return type(value) in (BuiltinFunctionType, FunctionType) and value.__name__ in _NAMES
 
 
@@ -249,7 +286,9 @@ class _Sleepers:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._numbers = itertools.count()
-        self._heaps: dict[asyncio.AbstractEventLoop, list[tuple[float, int, asyncio.Future[None]]]] = {}
+        self._heaps: dict[
+            asyncio.AbstractEventLoop, list[tuple[float, int, asyncio.Future[None]]]
+        ] = {}
 
     async def sleep(self, delay: float, result: Any = None) -> Any:
         if delay <= 0:
@@ -260,7 +299,9 @@ class _Sleepers:
         if loop not in self._heaps:
             self._heaps[loop] = []
             loop.call_soon(self._tick, loop, 0)
-        heapq.heappush(self._heaps[loop], (self._clock.elapsed + delay, next(self._numbers), future))
+        heapq.heappush(
+            self._heaps[loop], (self._clock.elapsed + delay, next(self._numbers), future)
+        )
         await future
         return result
 

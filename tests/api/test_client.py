@@ -36,7 +36,9 @@ DONE = {"job": {"uuid": "u", "status": "INDEX_JOB_STATUS_COMPLETED"}}
 
 def answer(body, status=200, **headers):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Response(status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), content)
+    return Response(
+        status, tuple((name.replace("_", "-"), value) for name, value in headers.items()), content
+    )
 
 
 @pytest.fixture
@@ -50,7 +52,9 @@ def service(loopback):
         session = requests.Session()
         sessions.append(session)
         clock = VirtualClock()
-        client = IndexingJobClient(TOKEN, base_url=server.url, session=session, clock=clock, **options)
+        client = IndexingJobClient(
+            TOKEN, base_url=server.url, session=session, clock=clock, **options
+        )
         return client, server, clock
 
     yield start
@@ -84,7 +88,10 @@ def test_all_seven_calls(service):
         ("GET", f"{JOBS}/u/data_sources"),
         ("GET", f"{JOBS}/u/details_signed_url"),
     ]
-    assert json.loads(server.requests[3].body) == {"knowledge_base_uuid": "k", "data_source_uuids": ["a"]}
+    assert json.loads(server.requests[3].body) == {
+        "knowledge_base_uuid": "k",
+        "data_source_uuids": ["a"],
+    }
     assert json.loads(server.requests[4].body) == {"uuid": "u"}
     assert {request.header("authorization") for request in server.requests} == {f"Bearer {TOKEN}"}
 
@@ -113,7 +120,13 @@ def test_a_uuid_never_changes_the_path(service, uuid, segment):
 @pytest.mark.parametrize("uuid", ["", " ", ".", "..", None, 5])
 def test_a_uuid_that_is_none_is_refused(service, uuid):
     client, server, _ = service(answer(DONE))
-    for call in (client.get, client.cancel, client.data_sources, client.create, client.list_for_knowledge_base):
+    for call in (
+        client.get,
+        client.cancel,
+        client.data_sources,
+        client.create,
+        client.list_for_knowledge_base,
+    ):
         with pytest.raises(ValueError, match="a uuid is needed"):
             call(uuid)
     assert server.requests == []
@@ -133,7 +146,12 @@ def test_error_answers(service, status, kind):
         client.get("u")
     error = raised.value
     assert type(error) is kind
-    assert (error.status_code, error.id, error.message, error.request_id) == (status, "some_id", "some message", "r1")
+    assert (error.status_code, error.id, error.message, error.request_id) == (
+        status,
+        "some_id",
+        "some message",
+        "r1",
+    )
     assert str(error) == f"GET {JOBS}/u was answered {status} some_id: some message (request r1)"
 
 
@@ -197,7 +215,9 @@ def closed_port():
 
 def test_connection_failures_of_gets_alone_are_tried_again(closed_port):
     clock = VirtualClock()
-    with IndexingJobClient(TOKEN, base_url=f"http://127.0.0.1:{closed_port}", clock=clock, retries=2) as client:
+    with IndexingJobClient(
+        TOKEN, base_url=f"http://127.0.0.1:{closed_port}", clock=clock, retries=2
+    ) as client:
         with pytest.raises(TransportError) as raised:
             client.get("u")
         assert clock.sleeps == [0.5, 1]
@@ -231,22 +251,33 @@ def test_the_token_is_nowhere_to_be_seen(service, closed_port, caplog):
     seen = []
     told = answer({"id": TOKEN, "message": "x" * 495 + f"the token {TOKEN} is wrong"}, 401)
     client, _, _ = service(told._replace(headers=(*told.headers, ("x-request-id", TOKEN))))
-    refused = IndexingJobClient(TOKEN, base_url=f"http://user:{TOKEN}@127.0.0.1:{closed_port}", retries=0)
+    refused = IndexingJobClient(
+        TOKEN, base_url=f"http://user:{TOKEN}@127.0.0.1:{closed_port}", retries=0
+    )
     with refused:
         for each in (client, refused):
             seen.append(repr(each))
             try:
                 each.get("u")
             except (ApiError, TransportError) as error:
-                seen += [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
-                seen += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+                seen += [
+                    str(error),
+                    repr(error),
+                    repr(vars(error)),
+                    "".join(traceback.format_exception(error)),
+                ]
+                seen += traceback.TracebackException.from_exception(
+                    error, capture_locals=True
+                ).format()
     seen += [repr(IndexJobSettings(token=TOKEN)), caplog.text]
     assert len(seen) > 10
     assert not [text for text in seen if "hush" in text]
 
 
 def test_a_token_that_is_a_word_leaves_an_error_readable(loopback):
-    server = loopback(lambda _: answer({"id": "too_many_requests", "message": "not that many"}, 400))
+    server = loopback(
+        lambda _: answer({"id": "too_many_requests", "message": "not that many"}, 400)
+    )
     with IndexingJobClient("any", base_url=server.url) as client, pytest.raises(ApiError) as raised:
         client.get("u")
     assert (raised.value.id, raised.value.message) == ("too_many_requests", "not that many")
@@ -285,7 +316,13 @@ def test_wait_returns_the_job_whatever_its_outcome(service):
 
 
 @pytest.mark.parametrize(
-    "body", [RUNNING, {"job": {}}, {"job": {"status": "NEW", "phase": "NEW"}}, {"job": {"uuid": "u", "phase": None}}]
+    "body",
+    [
+        RUNNING,
+        {"job": {}},
+        {"job": {"status": "NEW", "phase": "NEW"}},
+        {"job": {"uuid": "u", "phase": None}},
+    ],
 )
 def test_wait_never_loops_for_ever(service, body):
     client, _, clock = service(answer(body))
@@ -313,7 +350,9 @@ def page(number, following, jobs=1):
 
 
 def test_iterate_follows_the_links(service):
-    client, server, _ = service(page(1, "https://evil.example/?page=2"), page(2, "?page=3"), page(3, None))
+    client, server, _ = service(
+        page(1, "https://evil.example/?page=2"), page(2, "?page=3"), page(3, None)
+    )
     assert [job.uuid for job in client.iterate()] == ["1", "2", "3"]
     assert asked(server) == [("GET", JOBS), ("GET", f"{JOBS}?page=2"), ("GET", f"{JOBS}?page=3")]
 

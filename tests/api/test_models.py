@@ -72,7 +72,9 @@ def test_what_the_live_service_sends_goes_both_ways_exactly():
     assert IndexingJob.from_wire(LIVE).to_wire() == LIVE
 
 
-@pytest.mark.parametrize(("model", "fields"), [(IndexingJob, JOB_FIELDS), (IndexedDataSource, SOURCE_FIELDS)])
+@pytest.mark.parametrize(
+    ("model", "fields"), [(IndexingJob, JOB_FIELDS), (IndexedDataSource, SOURCE_FIELDS)]
+)
 def test_every_field_goes_both_ways_exactly(model, fields):
     read = model.from_wire(fields)
     assert read.to_wire() == fields
@@ -92,7 +94,9 @@ def test_absent_means_the_default():
 
 
 def test_totals_and_duration():
-    job = IndexingJob.from_wire(LIVE | {"data_source_jobs": [SOURCE_FIELDS, LIVE["data_source_jobs"][0]]})
+    job = IndexingJob.from_wire(
+        LIVE | {"data_source_jobs": [SOURCE_FIELDS, LIVE["data_source_jobs"][0]]}
+    )
     assert job.duration == 338.0
     assert (job.indexed_item_count, job.skipped_item_count) == (2**64, 2**64 + 1)
     assert job.failed_item_count == job.removed_item_count == 2**64 - 1
@@ -111,8 +115,14 @@ def test_unknown_fields_and_values_survive_and_are_visible():
     assert job.to_wire() == wire
     assert job.extra == {"total_items_indexed": "3"}
     assert job.data_source_jobs[0].extra == {"more": [1]}
-    assert (job.status.is_known, job.status.name, job.status.is_terminal) == (False, "ARCHIVED", False)
-    assert job.status == IndexingJobStatus("INDEX_JOB_STATUS_ARCHIVED") == "INDEX_JOB_STATUS_ARCHIVED"
+    assert (job.status.is_known, job.status.name, job.status.is_terminal) == (
+        False,
+        "ARCHIVED",
+        False,
+    )
+    assert (
+        job.status == IndexingJobStatus("INDEX_JOB_STATUS_ARCHIVED") == "INDEX_JOB_STATUS_ARCHIVED"
+    )
     assert repr(job.status) == "IndexingJobStatus('INDEX_JOB_STATUS_ARCHIVED')"
     assert "extra={'total_items_indexed': '3'}" in repr(job)
 
@@ -121,13 +131,35 @@ def test_frozen_equal_hashable_copied_pickled():
     job = IndexingJob.from_wire(JOB_FIELDS | {"new": 1, "status": "NEW"})
     with pytest.raises(AttributeError):
         job.uuid = "x"
-    for other in (copy.deepcopy(job), pickle.loads(pickle.dumps(job)), IndexingJob.from_wire(job.to_wire())):
+    for other in (
+        copy.deepcopy(job),
+        pickle.loads(pickle.dumps(job)),
+        IndexingJob.from_wire(job.to_wire()),
+    ):
         assert other == job
         assert hash(other) == hash(job)
     assert repr(IndexingJob(uuid="u", tokens=3)) == "IndexingJob(uuid='u', tokens=3)"
 
 
-COUNTS = [-1, "-1", "1e3", 2**64, str(2**64), 1.0, 1.5, True, False, " 5", "5 ", "0x1", "٣", "+1", [], {}, "1" * 5000]
+COUNTS = [
+    -1,
+    "-1",
+    "1e3",
+    2**64,
+    str(2**64),
+    1.0,
+    1.5,
+    True,
+    False,
+    " 5",
+    "5 ",
+    "0x1",
+    "٣",
+    "+1",
+    [],
+    {},
+    "1" * 5000,
+]
 
 
 @pytest.mark.parametrize("bad", COUNTS, ids=lambda bad: repr(bad)[:12])
@@ -143,13 +175,22 @@ def test_a_count_that_is_none_is_named(bad):
 def test_int64_ends_earlier_and_both_spellings_are_read():
     with pytest.raises(DecodeError):
         IndexingJob.from_wire({"tokens": 2**63})
-    assert IndexingJob.from_wire({"tokens": "5", "total_tokens": 5}) == IndexingJob(tokens=5, total_tokens=5)
+    assert IndexingJob.from_wire({"tokens": "5", "total_tokens": 5}) == IndexingJob(
+        tokens=5, total_tokens=5
+    )
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        *("2025-10-31", "2025-10-31T01:08:33", "2025-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "yesterday", "now\n"),
+        *(
+            "2025-10-31",
+            "2025-10-31T01:08:33",
+            "2025-13-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "yesterday",
+            "now\n",
+        ),
         *(
             "2025-10-31T01:08:33Z\n",
             "2025-10-31T01:08:33+99:99",
@@ -169,10 +210,26 @@ def test_a_time_that_is_none_is_named(bad):
 @pytest.mark.parametrize(
     ("text", "moment", "written"),
     [
-        ("2025-10-31T01:08:33Z", datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC), "2025-10-31T01:08:33Z"),
-        ("2025-10-31t01:08:33.5z", datetime(2025, 10, 31, 1, 8, 33, 500000, tzinfo=UTC), "2025-10-31T01:08:33.500Z"),
-        ("2025-10-31T01:08:33.123456789Z", datetime(2025, 10, 31, 1, 8, 33, 123456, tzinfo=UTC), None),
-        ("2025-10-31T01:08:33+00:00", datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC), "2025-10-31T01:08:33Z"),
+        (
+            "2025-10-31T01:08:33Z",
+            datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC),
+            "2025-10-31T01:08:33Z",
+        ),
+        (
+            "2025-10-31t01:08:33.5z",
+            datetime(2025, 10, 31, 1, 8, 33, 500000, tzinfo=UTC),
+            "2025-10-31T01:08:33.500Z",
+        ),
+        (
+            "2025-10-31T01:08:33.123456789Z",
+            datetime(2025, 10, 31, 1, 8, 33, 123456, tzinfo=UTC),
+            None,
+        ),
+        (
+            "2025-10-31T01:08:33+00:00",
+            datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC),
+            "2025-10-31T01:08:33Z",
+        ),
         ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC), "2017-01-01T00:00:00Z"),
         (
             "2025-10-31T01:08:33.000001-02:30",
@@ -215,7 +272,13 @@ def test_pages():
             "meta": {"page": 2, "pages": 3, "total": "5"},
         }
     )
-    assert (page.page, page.pages, page.total, page.next, page.jobs[0].is_terminal) == (2, 3, 5, 3, True)
+    assert (page.page, page.pages, page.total, page.next, page.jobs[0].is_terminal) == (
+        2,
+        3,
+        5,
+        3,
+        True,
+    )
     assert IndexingJobPage.from_wire({"jobs": None, "links": None}) == IndexingJobPage()
     for wire, path in (
         ({"jobs": [{"uuid": 1}]}, "$.jobs[0].uuid"),
@@ -227,9 +290,26 @@ def test_pages():
         assert error.value.path == path
 
 
-STATUSES = ["UNKNOWN", "PARTIAL", "IN_PROGRESS", "COMPLETED", "FAILED", "NO_CHANGES", "PENDING", "CANCELLED"]
+STATUSES = [
+    "UNKNOWN",
+    "PARTIAL",
+    "IN_PROGRESS",
+    "COMPLETED",
+    "FAILED",
+    "NO_CHANGES",
+    "PENDING",
+    "CANCELLED",
+]
 PHASES = ["UNKNOWN", "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "ERROR", "CANCELLED"]
-SOURCE_STATUSES = ["UNKNOWN", "IN_PROGRESS", "UPDATED", "PARTIALLY_UPDATED", "NOT_UPDATED", "FAILED", "CANCELLED"]
+SOURCE_STATUSES = [
+    "UNKNOWN",
+    "IN_PROGRESS",
+    "UPDATED",
+    "PARTIALLY_UPDATED",
+    "NOT_UPDATED",
+    "FAILED",
+    "CANCELLED",
+]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +321,9 @@ SOURCE_STATUSES = ["UNKNOWN", "IN_PROGRESS", "UPDATED", "PARTIALLY_UPDATED", "NO
     ],
 )
 def test_enums_are_those_of_the_reference(enum, prefix, names):
-    assert [(member.name, member.value) for member in enum] == [(name, prefix + name) for name in names]
+    assert [(member.name, member.value) for member in enum] == [
+        (name, prefix + name) for name in names
+    ]
     for member in enum:
         assert member.is_known
         assert repr(member) == f"{enum.__name__}.{member.name}"
@@ -289,24 +371,32 @@ def test_parse_of_nonsense():
 
 uint64 = st.integers(0, 2**64 - 1)
 times = st.none() | st.datetimes(
-    datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.sampled_from([UTC, timezone(timedelta(minutes=330))])
+    datetime(1, 1, 2),
+    datetime(9999, 12, 30),
+    timezones=st.sampled_from([UTC, timezone(timedelta(minutes=330))]),
 )
 text = st.text(max_size=8)
-extras = st.dictionaries(st.text("xyz", min_size=1), st.integers() | st.none() | st.text(), max_size=2)
+extras = st.dictionaries(
+    st.text("xyz", min_size=1), st.integers() | st.none() | st.text(), max_size=2
+)
 data_sources = st.builds(
     IndexedDataSource,
     data_source_uuid=text,
-    status=st.sampled_from(DataSourceStatus) | st.builds(DataSourceStatus, st.text("NEW", min_size=1)),
+    status=st.sampled_from(DataSourceStatus)
+    | st.builds(DataSourceStatus, st.text("NEW", min_size=1)),
     started_at=times,
     completed_at=times,
     error_msg=text,
     extra=extras,
-    **dict.fromkeys((name for name in SOURCE_FIELDS if name.endswith(("count", "bytes", "indexed"))), uint64),
+    **dict.fromkeys(
+        (name for name in SOURCE_FIELDS if name.endswith(("count", "bytes", "indexed"))), uint64
+    ),
 )
 jobs = st.builds(
     IndexingJob,
     uuid=text,
-    status=st.sampled_from(IndexingJobStatus) | st.builds(IndexingJobStatus, st.text("NEW", min_size=1)),
+    status=st.sampled_from(IndexingJobStatus)
+    | st.builds(IndexingJobStatus, st.text("NEW", min_size=1)),
     phase=st.sampled_from(IndexingJobPhase),
     created_at=times,
     total_tokens=uint64,

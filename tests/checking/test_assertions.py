@@ -64,7 +64,10 @@ JOB = {
 
 def response(status=200, body=None):
     made = requests.Response()
-    made.status_code, made._content = status, json.dumps({"job": JOB} if body is None else body).encode()
+    made.status_code, made._content = (
+        status,
+        json.dumps({"job": JOB} if body is None else body).encode(),
+    )
     return made
 
 
@@ -123,12 +126,16 @@ def said(call, *args, **kwargs):
 def test_a_wrong_status_says_what_was_there():
     text = said(assert_status, JOB, ["COMPLETED", "NO_CHANGES"])
     assert text.startswith(
-        "expected status COMPLETED or NO_CHANGES, not PARTIAL\njob j: status PARTIAL, phase SUCCEEDED"
+        "expected status COMPLETED or NO_CHANGES, not PARTIAL\njob j: status PARTIAL, phase"
+        " SUCCEEDED"
     )
     assert "bbbbbbbb: CODE: one file was bad" in text
     text = said(assert_status, JOB | {"status": "INDEX_JOB_STATUS_RUNNING"}, "COMPLETED")
     assert "not 'INDEX_JOB_STATUS_RUNNING'" in text
-    assert "hint: 'INDEX_JOB_STATUS_RUNNING' is not a value of the published contract; the nearest is" in text
+    assert (
+        "hint: 'INDEX_JOB_STATUS_RUNNING' is not a value of the published contract; the nearest is"
+        in text
+    )
     assert "INDEX_JOB_STATUS_IN_PROGRESS" in text
     assert "the nearest" not in said(assert_status, JOB | {"status": "?"}, "COMPLETED")
     assert_status(JOB | {"status": "NEW"}, IndexingJobStatus("NEW"))
@@ -137,7 +144,14 @@ def test_a_wrong_status_says_what_was_there():
 
 
 def test_wrong_counts_are_marked_in_the_table():
-    text = said(assert_counts, JOB, failed_items=0, skipped_items=2, indexed_items=dirty_equals.IsPositive, tokens=1)
+    text = said(
+        assert_counts,
+        JOB,
+        failed_items=0,
+        skipped_items=2,
+        indexed_items=dirty_equals.IsPositive,
+        tokens=1,
+    )
     assert text.startswith("expected failed_items 0, not 1; expected tokens 1, not 9\n")
     rows = [line.split() for line in text.splitlines()]
     assert next(row for row in rows if row[:1] == ["bbbbbbbb"])[5] == "*1*"
@@ -160,7 +174,9 @@ def test_what_a_count_is_compared_with():
     ):
         with pytest.raises(TypeError, match=message):
             assert_counts(JOB, **counts)
-    assert "there: aaaaaaaa-1, bbbbbbbb-2" in said(assert_counts, JOB, data_source="x", failed_items=1)
+    assert "there: aaaaaaaa-1, bbbbbbbb-2" in said(
+        assert_counts, JOB, data_source="x", failed_items=1
+    )
 
 
 def test_data_source_statuses():
@@ -194,7 +210,8 @@ def test_what_holds_no_job():
 def test_finished():
     text = said(assert_finished, {"status": "INDEX_JOB_STATUS_IN_PROGRESS"})
     assert text.startswith(
-        "expected a job that has ended (PARTIAL, COMPLETED, FAILED, NO_CHANGES, CANCELLED), not status"
+        "expected a job that has ended (PARTIAL, COMPLETED, FAILED, NO_CHANGES, CANCELLED), not"
+        " status"
     )
     assert_finished({"phase": "BATCH_JOB_PHASE_ERROR"})
 
@@ -211,7 +228,10 @@ def changed(source=None, **fields):
         (changed(updated_at="2025-10-31T00:10:00Z"), "created_at .* is after updated_at"),
         (changed(completed_datasources=3), "completed_datasources 3 > total_datasources 2"),
         (changed(finished_at=None), "the job has ended .* finished_at is missing"),
-        (changed(status="INDEX_JOB_STATUS_IN_PROGRESS", phase="BATCH_JOB_PHASE_RUNNING"), "has not ended"),
+        (
+            changed(status="INDEX_JOB_STATUS_IN_PROGRESS", phase="BATCH_JOB_PHASE_RUNNING"),
+            "has not ended",
+        ),
         (changed(phase="BATCH_JOB_PHASE_FAILED"), "status PARTIAL does not go with phase FAILED"),
         (
             changed({"indexed_file_count": "2", "total_file_count": "1"}),
@@ -222,9 +242,15 @@ def changed(source=None, **fields):
             changed({"started_at": "2025-10-31T01:05:00Z", "completed_at": "2025-10-31T01:04:00Z"}),
             "source .: started_at",
         ),
-        (changed({"completed_at": "2025-10-31T02:00:00Z"}), "completed_at is after the job's finished_at"),
+        (
+            changed({"completed_at": "2025-10-31T02:00:00Z"}),
+            "completed_at is after the job's finished_at",
+        ),
         (changed({"started_at": "2025-10-31T00:00:00Z"}), "started_at is before the job's"),
-        (changed({"status": "DATA_SOURCE_STATUS_IN_PROGRESS"}), "IN_PROGRESS though the job has ended"),
+        (
+            changed({"status": "DATA_SOURCE_STATUS_IN_PROGRESS"}),
+            "IN_PROGRESS though the job has ended",
+        ),
     ],
 )
 def test_contradictions_are_named(job, violation):
@@ -261,11 +287,14 @@ def life(*names):
     ],
 )
 def test_lives_that_match(expected):
-    assert_transitions(life("PENDING", "IN_PROGRESS", "IN_PROGRESS", "COMPLETED", "COMPLETED"), expected)
+    assert_transitions(
+        life("PENDING", "IN_PROGRESS", "IN_PROGRESS", "COMPLETED", "COMPLETED"), expected
+    )
 
 
 @pytest.mark.parametrize(
-    "expected", [[], ["PENDING"], ["PENDING", "COMPLETED"], [..., "IN_PROGRESS"], ["COMPLETED", ...]]
+    "expected",
+    [[], ["PENDING"], ["PENDING", "COMPLETED"], [..., "IN_PROGRESS"], ["COMPLETED", ...]],
 )
 def test_lives_that_do_not(expected):
     text = said(assert_transitions, life("PENDING", "IN_PROGRESS", "COMPLETED"), expected)
@@ -288,17 +317,24 @@ def test_plain_comparisons():
         == "IndexingJobStatus.PARTIAL == IndexingJobStatus.COMPLETED"
     )
     text = explained("==", "BATCH_JOB_PHASE_COMPLETED", IndexingJobPhase.SUCCEEDED)
-    assert "the service never sends 'BATCH_JOB_PHASE_COMPLETED'; did you mean IndexingJobPhase.SUCCEEDED?" in text
+    assert (
+        "the service never sends 'BATCH_JOB_PHASE_COMPLETED'; did you mean"
+        " IndexingJobPhase.SUCCEEDED?" in text
+    )
     assert "never sends '?'" in explained("==", partial, "?")
     assert "they are never equal" in explained("==", partial, IndexingJobPhase.SUCCEEDED)
-    assert "not a value of the published contract" in explained("!=", IndexingJobStatus("NEW"), partial)
+    assert "not a value of the published contract" in explained(
+        "!=", IndexingJobStatus("NEW"), partial
+    )
     one, other = FORMS["ours"], IndexingJob.from_wire(changed(uuid="k"))
     assert explained("==", one, other).splitlines()[1:] == ["uuid: 'j' != 'k'"]
     source = JOB["data_source_jobs"][0]
     other = IndexingJob.from_wire(changed() | {"data_source_jobs": [source, source]})
     assert "data_source_jobs[1].failed_item_count: 1 != 0" in explained("==", one, other)
     assert "data_source_jobs: (" in explained("==", one, IndexingJob.from_wire(changed(source)))
-    assert "two IndexedDataSource" in explained("==", one.data_source_jobs[0], one.data_source_jobs[1])
+    assert "two IndexedDataSource" in explained(
+        "==", one.data_source_jobs[0], one.data_source_jobs[1]
+    )
     for op, left, right in (
         ("<", partial, partial),
         ("==", 1, 2),

@@ -1,4 +1,5 @@
 """Outcome coverage: what the code under test was given, over a whole run and several processes."""
+
 # ruff: noqa: RUF001  # the sign of multiplication stands between a status and its phase
 
 from __future__ import annotations
@@ -93,14 +94,26 @@ def test_the_line_of_each_item_serves_it(item):
     line = ITEMS[item].serve
     seen = Run().serve(line)
     assert item in seen
-    assert item not in PLAIN or line == "indexjob_simulator.start()", "another line than the plain one is not needed"
+    assert item not in PLAIN or line == "indexjob_simulator.start()", (
+        "another line than the plain one is not needed"
+    )
 
 
 def test_lines_name_what_there_is():
     assert all(item == f"{entry.group}:{entry.name}" for item, entry in ITEMS.items())
     groups = [entry.group for entry in ITEMS.values()]
-    assert list(dict.fromkeys(groups)) == ["status", "phase", "data_source", "pair", "http", "fault", "shape"]
-    assert groups == sorted(groups, key=list(dict.fromkeys(groups)).index), "in the order of the groups"
+    assert list(dict.fromkeys(groups)) == [
+        "status",
+        "phase",
+        "data_source",
+        "pair",
+        "http",
+        "fault",
+        "shape",
+    ]
+    assert groups == sorted(groups, key=list(dict.fromkeys(groups)).index), (
+        "in the order of the groups"
+    )
     assert len(ITEMS) == 7 + 6 + 6 + 8 + 8 + 8 + 10
     for group, enum in {
         "status": IndexingJobStatus,
@@ -169,16 +182,22 @@ def test_every_scenario_can_be_examined(name):
 
 def test_what_was_not_delivered_does_not_count():
     request = Request("GET", JOB_URL)
-    assert outcomes_of([Exchange(request, None, IndexJobError("a miss")), Exchange(request, None)]) == frozenset()
+    assert (
+        outcomes_of([Exchange(request, None, IndexJobError("a miss")), Exchange(request, None)])
+        == frozenset()
+    )
     assert given_by(COMPLETED._replace(cut_after=10)) == {"fault:reset-midway"}
     assert given_by(COMPLETED, method="HEAD") == frozenset()
 
 
 @pytest.mark.parametrize(
-    ("kind", "item"), [("refused", "connection-refused"), ("reset", "connection-reset"), ("timeout", "read-timeout")]
+    ("kind", "item"),
+    [("refused", "connection-refused"), ("reset", "connection-reset"), ("timeout", "read-timeout")],
 )
 def test_transport_faults(kind, item):
-    assert outcomes_of([Exchange(Request("GET", JOB_URL), None, TransportFault(kind))]) == {f"fault:{item}"}
+    assert outcomes_of([Exchange(Request("GET", JOB_URL), None, TransportFault(kind))]) == {
+        f"fault:{item}"
+    }
 
 
 def test_bodies_that_are_no_answers():
@@ -226,15 +245,23 @@ def test_shapes():
     }
     assert "shape:missing-status" in given_by_json({"job": {"status": ""}})
     sources = [
-        {"status": "DATA_SOURCE_STATUS_LATER", "total_bytes": str(2**53 + 1), "started_at": "2025-10-31T01:08:33.5Z"}
+        {
+            "status": "DATA_SOURCE_STATUS_LATER",
+            "total_bytes": str(2**53 + 1),
+            "started_at": "2025-10-31T01:08:33.5Z",
+        }
     ]
     assert given_by_json({"indexed_data_sources": sources}) >= {
         "shape:unknown-value",
         "shape:counts-over-2**53",
         "shape:fractional-timestamps",
     }
-    assert "shape:counts-over-2**53" not in given_by_json({"job": {"total_tokens": str(2**53), "uuid": "9" * 20}})
-    assert "shape:several-pages" not in given_by_json({"jobs": [], "meta": {"pages": 1}}, f"{API}/indexing_jobs")
+    assert "shape:counts-over-2**53" not in given_by_json(
+        {"job": {"total_tokens": str(2**53), "uuid": "9" * 20}}
+    )
+    assert "shape:several-pages" not in given_by_json(
+        {"jobs": [], "meta": {"pages": 1}}, f"{API}/indexing_jobs"
+    )
     assert given_by_json({"signed_url": ""}, f"{JOB_URL}/details_signed_url") == frozenset()
 
 
@@ -243,7 +270,9 @@ def test_a_pending_job_lacks_no_counts_and_a_source_without_any_does():
     assert "shape:absent-counts" not in given_by_json({"job": pending})
     source = {"data_source_uuid": "x", "total_file_count": "5"}
     assert "shape:absent-counts" not in given_by_json({"job": {"data_source_jobs": [source]}})
-    assert "shape:absent-counts" in given_by_json({"job": {"data_source_jobs": [source, {"data_source_uuid": "y"}]}})
+    assert "shape:absent-counts" in given_by_json(
+        {"job": {"data_source_jobs": [source, {"data_source_uuid": "y"}]}}
+    )
 
 
 def test_encoded_bodies_are_read():
@@ -252,36 +281,66 @@ def test_encoded_bodies_are_read():
         assert given_by(answer) == given_by(COMPLETED)
     raw = zlib.compressobj(wbits=-15)
     body = raw.compress(COMPLETED.body) + raw.flush()
-    assert given_by(Response(200, (*JSON, ("Content-Encoding", "deflate")), body)) == given_by(COMPLETED)
+    assert given_by(Response(200, (*JSON, ("Content-Encoding", "deflate")), body)) == given_by(
+        COMPLETED
+    )
     assert given_by(Response(200, (*JSON, ("Content-Encoding", "br")), b"\x01\x02")) == frozenset()
     for broken in (b"\x1f\x8b\x00", gzip.compress(COMPLETED.body)[:-9]):
-        assert given_by(Response(200, (*JSON, ("Content-Encoding", "gzip")), broken)) == {"fault:invalid-json"}
-    bomb = Response(200, (*JSON, ("Content-Encoding", "gzip")), gzip.compress(bytes(coverage._LARGEST_BODY + 1), 1))
+        assert given_by(Response(200, (*JSON, ("Content-Encoding", "gzip")), broken)) == {
+            "fault:invalid-json"
+        }
+    bomb = Response(
+        200,
+        (*JSON, ("Content-Encoding", "gzip")),
+        gzip.compress(bytes(coverage._LARGEST_BODY + 1), 1),
+    )
     assert given_by(bomb) == frozenset()
 
 
 def test_unexpected_pairs_are_kept_beside_the_items():
     whole = Coverage()
-    whole.add(given_by(job_answer(status="INDEX_JOB_STATUS_FAILED", phase="BATCH_JOB_PHASE_SUCCEEDED")))
+    whole.add(
+        given_by(job_answer(status="INDEX_JOB_STATUS_FAILED", phase="BATCH_JOB_PHASE_SUCCEEDED"))
+    )
     whole.add(given_by(job_answer(status="INDEX_JOB_STATUS_NEW", phase="<script>")))
     whole.add(given_by(COMPLETED))
     whole.add(given_by(COMPLETED))
-    assert whole.matrix() == {"COMPLETED": {"SUCCEEDED": 2}, "FAILED": {"SUCCEEDED": 1}, "NEW": {"OTHER": 1}}
+    assert whole.matrix() == {
+        "COMPLETED": {"SUCCEEDED": 2},
+        "FAILED": {"SUCCEEDED": 1},
+        "NEW": {"OTHER": 1},
+    }
     table = "\n".join(whole.table())
     assert "FAILED×SUCCEEDED       seen by 1 test, though not expected" in table
     assert table.count("COMPLETED×SUCCEEDED") == 1
     assert table.count("not expected") == 2
-    assert whole.percent() == pytest.approx(100 * 6 / 53)  # COMPLETED, SUCCEEDED, their pair, FAILED, two shapes
+    assert whole.percent() == pytest.approx(
+        100 * 6 / 53
+    )  # COMPLETED, SUCCEEDED, their pair, FAILED, two shapes
     assert Coverage().matrix() == {}
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([2**60, "9" * 30]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([2**60, "9" * 30]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["job", "jobs", "meta", "pages", "status", "phase", "data_source_jobs", "indexed_data_sources"]
+                [
+                    "job",
+                    "jobs",
+                    "meta",
+                    "pages",
+                    "status",
+                    "phase",
+                    "data_source_jobs",
+                    "indexed_data_sources",
+                ]
             )
             | st.sampled_from(["total_tokens", "total_file_count", "started_at", "signed_url"]),
             inner,
@@ -296,7 +355,9 @@ ANYTHING = st.recursive(
 def test_no_answer_is_too_strange(body, url, status):
     for content in (json.dumps(body).encode(), repr(body).encode("utf-8", "replace")):
         for where in (url, JOB_URL):
-            assert all(coverage._is_item(item) for item in given_by(Response(status, JSON, content), where))
+            assert all(
+                coverage._is_item(item) for item in given_by(Response(status, JSON, content), where)
+            )
 
 
 def test_a_repeated_answer_costs_next_to_nothing():
@@ -316,7 +377,9 @@ def timed(exchanges):
 
 # Adding up.
 
-SOME_ITEMS = st.frozensets(st.sampled_from([*ITEMS, "pair:FAILED×SUCCEEDED", "pair:NEW×UNKNOWN"]), max_size=8)
+SOME_ITEMS = st.frozensets(
+    st.sampled_from([*ITEMS, "pair:FAILED×SUCCEEDED", "pair:NEW×UNKNOWN"]), max_size=8
+)
 
 
 @given(st.lists(st.tuples(SOME_ITEMS, st.integers(0, 3)), max_size=12), st.permutations(range(4)))
@@ -346,9 +409,15 @@ def test_what_is_no_item_is_not_counted():
 def test_the_table():
     whole = Coverage()
     whole.add(["status:COMPLETED", "http:429"])
-    reason = "we never index the same knowledge base twice, so there is nothing that could be unchanged"
+    reason = (
+        "we never index the same knowledge base twice, so there is nothing that could be unchanged"
+    )
     lines = whole.table(
-        {"status:NO_CHANGES": reason, "http:429": "our proxy retries", "shape:signed-url": "no reports"}
+        {
+            "status:NO_CHANGES": reason,
+            "http:429": "our proxy retries",
+            "shape:signed-url": "no reports",
+        }
     )
     assert lines[:9] == [
         "status: 1 of 6 job statuses",
@@ -371,7 +440,9 @@ def test_the_table():
 def test_left_out_items_do_not_count():
     whole = Coverage()
     whole.add(["status:COMPLETED"])
-    others = dict.fromkeys([item for item in ITEMS if item not in ("status:COMPLETED", "status:FAILED")], "why")
+    others = dict.fromkeys(
+        [item for item in ITEMS if item not in ("status:COMPLETED", "status:FAILED")], "why"
+    )
     assert whole.percent(others) == 50.0
     assert whole.percent(dict.fromkeys(ITEMS, "why")) == 100.0
 
@@ -445,7 +516,10 @@ def damaged(**fields):
         (damaged(counts={"http:999": 1}), "counts 'http:999', which this version does not know"),
         (damaged(counts={"pair:a×b": 1}), "counts 'pair:a×b', which"),
         (damaged(counts={"x" * 500: 1}), r"counts 'x+\.\.\., which"),
-        (damaged().replace(b'"tests": 2', b'"tests": ' + b"9" * 5000), "is no file of outcome coverage"),
+        (
+            damaged().replace(b'"tests": 2', b'"tests": ' + b"9" * 5000),
+            "is no file of outcome coverage",
+        ),
         (damaged().replace(b'"tests": 2', b'"tests": NaN'), "is damaged: tests is nan"),
     ],
 )
@@ -457,7 +531,11 @@ def test_hostile_files(tmp_path, content, problem):
     assert caught.value.path == path
     assert isinstance(caught.value, IndexJobError)
     other = pickle.loads(pickle.dumps(caught.value))
-    assert (str(other), other.path, other.problem) == (str(caught.value), path, caught.value.problem)
+    assert (str(other), other.path, other.problem) == (
+        str(caught.value),
+        path,
+        caught.value.problem,
+    )
 
 
 def test_files_are_combined(tmp_path, monkeypatch):
@@ -501,7 +579,10 @@ def test_lines_of_what_is_left_out():
     [
         ("status:NO_CHANGES", "a reason is needed: status:NO_CHANGES: we never"),
         ("status:NO_CHANGES:  ", "a reason is needed"),
-        ("status:NO_CHANGE: x", r"'status:NO_CHANGE' is no item .* \(did you mean status:NO_CHANGES"),
+        (
+            "status:NO_CHANGE: x",
+            r"'status:NO_CHANGE' is no item .* \(did you mean status:NO_CHANGES",
+        ),
         ("status:no-changes: x", r"\(did you mean status:NO_CHANGES\?\)"),
         ("Status:COMPLETED: x", r"\(did you mean status:COMPLETED\?\)"),
         ("phase:failed: x", r"\(did you mean phase:FAILED\?\)"),

@@ -52,7 +52,11 @@ def test_aiohttp(indexjob_cassette):
 
 def test_gradient(indexjob_cassette):
     client = gradient.Gradient(access_token="any")
-    check(client.knowledge_bases.indexing_jobs.wait_for_completion(indexjob_cassette.job_uuid, poll_interval=0))
+    check(
+        client.knowledge_bases.indexing_jobs.wait_for_completion(
+            indexjob_cassette.job_uuid, poll_interval=0
+        )
+    )
 
 
 def test_gradient_async(indexjob_cassette):

@@ -1,4 +1,5 @@
-"""Every client, unchanged: all calls and every error against the simulator, by interception and by the server."""
+"""Every client, unchanged: all calls and every error against the simulator, by interception and
+by the server."""
 
 from __future__ import annotations
 
@@ -31,13 +32,16 @@ class Failure(Exception):
 
 
 class Raw:
-    """The calls, for clients that know only HTTP: ``send(method, url, body) -> (status, bytes)``."""
+    """The calls, for clients that know only HTTP: ``send(method, url, body) -> (status,
+    bytes)``."""
 
     def __init__(self, base):
         self.base = base
 
     def call(self, method, path, body=None):
-        status, content = self.send(method, self.base + path, None if body is None else json.dumps(body).encode())
+        status, content = self.send(
+            method, self.base + path, None if body is None else json.dumps(body).encode()
+        )
         if status >= 400:
             raise Failure(status)
         return json.loads(content)
@@ -86,7 +90,9 @@ class ByUrllib3(Raw):
     def send(self, method, url, body):
         with urllib3.PoolManager() as pool:
             try:
-                answer = pool.request(method, url, body=body, headers=HEADERS, timeout=5, retries=False)
+                answer = pool.request(
+                    method, url, body=body, headers=HEADERS, timeout=5, retries=False
+                )
             except urllib3.exceptions.HTTPError:
                 raise Failure(None) from None
             return answer.status, answer.data
@@ -128,13 +134,17 @@ class ByGradient:
     def run(self, call):
         async def main():
             options = {name: make() for name, make in self.options.items()}
-            client = self.client_class(access_token="any", base_url=self.base, max_retries=0, timeout=5, **options)
+            client = self.client_class(
+                access_token="any", base_url=self.base, max_retries=0, timeout=5, **options
+            )
             async with client:
                 return await call(client.knowledge_bases.indexing_jobs)
 
         try:
             if self.client_class is gradient.Gradient:
-                client = self.client_class(access_token="any", base_url=self.base, max_retries=0, timeout=5)
+                client = self.client_class(
+                    access_token="any", base_url=self.base, max_retries=0, timeout=5
+                )
                 return call(client.knowledge_bases.indexing_jobs)
             return asyncio.run(main())
         except gradient.APIStatusError as error:
@@ -203,7 +213,12 @@ class ByPydo(Raw):
             "server_error",
         ):
             # Some errors it hands out as if they were answers.
-            status = {"unauthorized": 401, "not_found": 404, "too_many_requests": 429, "server_error": 500}
+            status = {
+                "unauthorized": 401,
+                "not_found": 404,
+                "too_many_requests": 429,
+                "server_error": 500,
+            }
             raise Failure(status[answer["id"]])
         return answer
 

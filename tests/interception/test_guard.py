@@ -20,7 +20,9 @@ def guarded():
     started = []
 
     def start(*allowed):
-        interception = Interception(Journal(), VirtualClock(), test="the test", allowed_hosts=allowed)
+        interception = Interception(
+            Journal(), VirtualClock(), test="the test", allowed_hosts=allowed
+        )
         started.append(interception)
         return interception.start()
 
@@ -58,7 +60,9 @@ ATTEMPTS = {
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
 def test_no_way_leads_off_this_machine(guarded, attempt):
     interception = guarded("allowed.invalid")
-    with pytest.raises(NetworkBlockedError, match=r"the test tried to reach .*indexjob_allowed_hosts") as raised:
+    with pytest.raises(
+        NetworkBlockedError, match=r"the test tried to reach .*indexjob_allowed_hosts"
+    ) as raised:
         attempt()
     assert interception.journal.misses == [raised.value]
     assert raised.value.test == "the test"
@@ -117,7 +121,10 @@ def resolver():
     def connected(sock, address):
         asked.append(address)
 
-    with mock.patch.object(socket, "getaddrinfo", getaddrinfo), mock.patch.object(socket.socket, "connect", connected):
+    with (
+        mock.patch.object(socket, "getaddrinfo", getaddrinfo),
+        mock.patch.object(socket.socket, "connect", connected),
+    ):
         yield asked
 
 
@@ -128,7 +135,12 @@ def test_allowed_hosts_are_looked_up_and_what_was_found_is_in_reach(resolver, gu
         socket.getaddrinfo(host, 80)
     connect(socket.AF_INET, TCP, ("192.0.2.7", 80))
     assert asked[-1] == ("192.0.2.7", 80)
-    for host in ("evil-example.invalid", "example.invalid", "xdb.invalid", "db.invalid.evil.invalid"):
+    for host in (
+        "evil-example.invalid",
+        "example.invalid",
+        "xdb.invalid",
+        "db.invalid.evil.invalid",
+    ):
         with pytest.raises(NetworkBlockedError):
             socket.getaddrinfo(host, 80)
     assert len(asked) == 5

@@ -47,7 +47,8 @@ class Source:
 
 @pytest.fixture
 def answering():
-    """Puts a source in place: ``answering(answer)``, where the answer is a response, an error, or makes one."""
+    """Puts a source in place: ``answering(answer)``, where the answer is a response, an error,
+    or makes one."""
     started = []
 
     def start(answer=COMPLETED, **options):
@@ -77,7 +78,9 @@ def by_urllib3(method, url, body=None):
 
 
 def by_urllib(method, url, body=None):
-    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=5) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(url, body, method=method), timeout=5
+    ) as answer:
         return answer.status, answer.headers, answer.read()
 
 
@@ -121,21 +124,32 @@ every_client = pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__nam
 
 @every_client
 def test_every_client_is_answered(answering, ask):
-    headers = (("Content-Type", "application/json"), ("X-A", "1"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
+    headers = (
+        ("Content-Type", "application/json"),
+        ("X-A", "1"),
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+    )
     interception = answering(Response(201, headers, b'{"x": 1}'))
     status, got, body = ask("POST", f"{JOB_URL}?page=2", b"what I sent")
     assert (status, body, got["x-a"]) == (201, b'{"x": 1}', "1")
     assert "a=1" in str(got)
     assert "b=2" in str(got)
     (request,) = interception.source.requests
-    assert (request.method, request.url, request.body) == ("POST", f"{JOB_URL}?page=2", b"what I sent")
+    assert (request.method, request.url, request.body) == (
+        "POST",
+        f"{JOB_URL}?page=2",
+        b"what I sent",
+    )
     assert request.header("host") in ("", "api.digitalocean.com")
     assert [exchange.request for exchange in interception.journal.exchanges] == [request]
 
 
 @every_client
 def test_bodies_of_every_kind(answering, ask):
-    interception = answering(Response(200, (("Content-Encoding", "gzip"),), gzip.compress(b"{}", mtime=0)))
+    interception = answering(
+        Response(200, (("Content-Encoding", "gzip"),), gzip.compress(b"{}", mtime=0))
+    )
     _, headers, body = ask("GET", JOB_URL)
     assert body == (gzip.compress(b"{}", mtime=0) if ask in (by_urllib, by_http_client) else b"{}")
     for response in (Response(204), Response(200, (("Transfer-Encoding", "chunked"),), b"whole")):
@@ -155,11 +169,18 @@ def test_a_chunked_upload_and_a_file_arrive_whole(answering, tmp_path):
         requests.post(JOB_URL, data=file, timeout=5)
 
     async def post():
-        async with aiohttp.ClientSession(API) as session, session.post("/v2/x", json={"a": 1}) as answer:
+        async with (
+            aiohttp.ClientSession(API) as session,
+            session.post("/v2/x", json={"a": 1}) as answer,
+        ):
             return await answer.json()
 
     assert asyncio.run(post()) == json.loads(COMPLETED.body)
-    assert [request.body for request in interception.source.requests] == [b"abcde", b"file", b'{"a": 1}']
+    assert [request.body for request in interception.source.requests] == [
+        b"abcde",
+        b"file",
+        b'{"a": 1}',
+    ]
     assert interception.source.requests[-1].url == f"{API}/v2/x"
 
 
@@ -194,7 +215,9 @@ def test_each_body_that_aiohttp_can_send_arrives_whole(answering, tmp_path):
 
 def test_aiohttp_is_itself_above_the_connection(answering):
     def answer(request):
-        html = Response(502, (("Content-Type", "text/html"), ("Set-Cookie", "a=1; Path=/")), b"<html>")
+        html = Response(
+            502, (("Content-Type", "text/html"), ("Set-Cookie", "a=1; Path=/")), b"<html>"
+        )
         return COMPLETED if request.header("cookie") else html
 
     answering(answer)
@@ -210,7 +233,9 @@ def test_aiohttp_is_itself_above_the_connection(answering):
     async def ask():
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(on_request_end)
-        async with aiohttp.ClientSession(API, trace_configs=[trace], middlewares=[middleware]) as session:
+        async with aiohttp.ClientSession(
+            API, trace_configs=[trace], middlewares=[middleware]
+        ) as session:
             async with session.get("/v2/x") as refused:
                 with pytest.raises(aiohttp.ContentTypeError):
                     await refused.json()
@@ -319,7 +344,9 @@ def test_the_official_client_async(answering, transport):
     assert asyncio.run(ask()).job.phase == "BATCH_JOB_PHASE_SUCCEEDED"
 
 
-def test_1200_calls_of_8_threads_are_all_answered_and_other_hosts_meanwhile_too(answering, loopback):
+def test_1200_calls_of_8_threads_are_all_answered_and_other_hosts_meanwhile_too(
+    answering, loopback
+):
     live = loopback(lambda _: Response(500))
     other = loopback(lambda _: Response(200, (), b"theirs"))
     interception = answering(base_url=live.url)
@@ -380,7 +407,9 @@ def test_everything_is_as_it_was_afterwards(answering):
     interception = answering()
     assert not [here for here, there in zip(before, patched(), strict=True) if here is there]
     interception.stop()
-    assert [here is there for here, there in zip(before, patched(), strict=True)] == [True] * len(before)
+    assert [here is there for here, there in zip(before, patched(), strict=True)] == [True] * len(
+        before
+    )
 
 
 def test_everything_is_as_it_was_if_it_could_not_start(monkeypatch):
@@ -469,10 +498,18 @@ def test_an_answer_that_is_cut_short(answering, ask):
 
 
 def test_the_own_clients_session(answering):
-    interception = answering(Response(200, (("Content-Encoding", "gzip"),), gzip.compress(COMPLETED.body)))
-    client = IndexingJobClient("t", session=interception.session(), clock=interception.clock, retries=0)
+    interception = answering(
+        Response(200, (("Content-Encoding", "gzip"),), gzip.compress(COMPLETED.body))
+    )
+    client = IndexingJobClient(
+        "t", session=interception.session(), clock=interception.clock, retries=0
+    )
     assert client.get(JOB_UUID).is_terminal
-    for broken in (TransportFault("refused"), TransportFault("timeout"), Response(200, (), b"{" * 9, cut_after=3)):
+    for broken in (
+        TransportFault("refused"),
+        TransportFault("timeout"),
+        Response(200, (), b"{" * 9, cut_after=3),
+    ):
         interception.source.answer = broken
         with pytest.raises(TransportError):
             client.get(JOB_UUID)
@@ -489,8 +526,17 @@ def test_no_secret_is_shown(answering, caplog):
     url = f"{JOB_URL}?X-Amz-Signature=hush"
     with pytest.raises(NetworkBlockedError) as raised:
         requests.get(url, headers={"Authorization": "Bearer hush"}, timeout=5)
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith(("pytest_indexjob", "vcr"))]
-    assert "hush" not in str(raised.value) + repr(raised.value) + str(ours) + repr(interception.journal.exchanges)
+    ours = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith(("pytest_indexjob", "vcr"))
+    ]
+    assert "hush" not in str(raised.value) + repr(raised.value) + str(ours) + repr(
+        interception.journal.exchanges
+    )
     assert "hush" not in interception.complaint()
-    assert repr(Request("GET", "http://u:hush@h/p?q=hush#hush", (), b"hush")) == "<Request GET http://h/p?q=REDACTED>"
+    assert (
+        repr(Request("GET", "http://u:hush@h/p?q=hush#hush", (), b"hush"))
+        == "<Request GET http://h/p?q=REDACTED>"
+    )
     assert Response(599).phrase == ""

@@ -1,10 +1,12 @@
-"""What the plugin puts in place beside patches of the test's own: nothing of it works on after its test."""
+"""What the plugin puts in place beside patches of the test's own: nothing of it works on after
+its test."""
 
 from __future__ import annotations
 
 from pytest_indexjob.replacements import Replacements, original
 
-# In each, the test's own patch is made after the plugin's and undone after it, and so brings the plugin's back.
+# In each, the test's own patch is made after the plugin's and undone after it, and so brings the
+# plugin's back.
 LAID_OVER = """
 import http.client, socket, threading, time
 import pytest, requests
@@ -16,14 +18,19 @@ def test_lays_its_own_over_ours(monkeypatch, indexjob_simulator, indexjob_clock)
     assert indexjob_clock.elapsed == ELAPSED
 """
 TIME = "PLACES, ELAPSED = [(time, 'sleep'), (time, 'monotonic'), (time, 'perf_counter')], 0\n"
-CALLS = "PLACES, ELAPSED = [(socket, 'getaddrinfo'), (socket.socket, 'connect'), (http.client.HTTPConnection, "
+CALLS = (
+    "PLACES, ELAPSED = [(socket, 'getaddrinfo'), (socket.socket, 'connect'),"
+    " (http.client.HTTPConnection, "
+)
 CALLS += "'connect'), (http.client.HTTPConnection, 'putrequest')], 3\n"
 
 
 def assert_pass(pytester, *sources):
     source = "\n".join(sources)
     pytester.makepyfile(source)
-    result = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error")
+    result = pytester.runpytest_subprocess(
+        "-p", "no:randomly", "-p", "no:cacheprovider", "-W", "error"
+    )
     result.assert_outcomes(passed=source.count("def test_"))
 
 

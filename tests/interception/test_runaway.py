@@ -12,9 +12,11 @@ JSON = (("Content-Type", "application/json"),)
 
 def told(*answers, slept=True):
     exchanges = [
-        Exchange(Request("GET", JOB_URL), None, answer)
-        if isinstance(answer, Exception)
-        else Exchange(Request("GET", JOB_URL), answer)
+        (
+            Exchange(Request("GET", JOB_URL), None, answer)
+            if isinstance(answer, Exception)
+            else Exchange(Request("GET", JOB_URL), answer)
+        )
         for answer in answers
     ]
     return explain(exchanges, "9 requests in one test", "indexjob_max_polls", slept=slept)
@@ -22,7 +24,9 @@ def told(*answers, slept=True):
 
 def test_equal_answers_are_one_line_and_the_limit_is_named():
     text = told(*[RUNNING] * 7, COMPLETED, COMPLETED)
-    assert text.startswith("the code under test does not stop: 9 requests in one test (ini key indexjob_max_polls)")
+    assert text.startswith(
+        "the code under test does not stop: 9 requests in one test (ini key indexjob_max_polls)"
+    )
     assert "    7 x GET /v2/gen-ai/indexing_jobs/" in text
     assert "    2 x GET /v2/gen-ai/indexing_jobs/" in text
 
@@ -40,8 +44,15 @@ def test_a_phase_that_alone_tells_the_end_is_named():
 
 
 def test_no_answers_and_errors_are_told():
-    text = told(TransportFault("timeout"), Response(500, JSON, b"{}"), Response(502, (), b"<html>"), RUNNING)
-    for line in ("no answer (timeout)", "HTTP 500", "HTTP 502", "status IN_PROGRESS, phase RUNNING"):
+    text = told(
+        TransportFault("timeout"), Response(500, JSON, b"{}"), Response(502, (), b"<html>"), RUNNING
+    )
+    for line in (
+        "no answer (timeout)",
+        "HTTP 500",
+        "HTTP 502",
+        "status IN_PROGRESS, phase RUNNING",
+    ):
         assert line in text
     assert "no time-out of its own" in text
 
@@ -53,13 +64,17 @@ def test_answers_without_a_job_are_hinted_at():
 
 
 def test_values_that_nobody_knows_are_hinted_at():
-    text = told(*[job_answer(status="INDEX_JOB_STATUS_PAUSED", phase="BATCH_JOB_PHASE_RUNNING")] * 3)
+    text = told(
+        *[job_answer(status="INDEX_JOB_STATUS_PAUSED", phase="BATCH_JOB_PHASE_RUNNING")] * 3
+    )
     assert "'INDEX_JOB_STATUS_PAUSED'" in text
     assert "none that the contract knows" in text
 
 
 def test_a_missing_phase_is_hinted_at():
-    assert "the answers hold no phase" in told(*[job_answer(status="INDEX_JOB_STATUS_IN_PROGRESS")] * 3)
+    assert "the answers hold no phase" in told(
+        *[job_answer(status="INDEX_JOB_STATUS_IN_PROGRESS")] * 3
+    )
 
 
 def test_code_that_never_sleeps_is_told_so():

@@ -16,7 +16,12 @@ from conftest import COMPLETED, JOB_URL, JOB_UUID, RUNNING, cassette_text, job_a
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_indexjob import CassetteCorruptError, CassetteError, CassetteExhaustedError, CassetteMissError
+from pytest_indexjob import (
+    CassetteCorruptError,
+    CassetteError,
+    CassetteExhaustedError,
+    CassetteMissError,
+)
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, dump, load
 
@@ -50,7 +55,9 @@ def test_a_file_is_read_once_while_it_is_unchanged(write):
 
 
 def bomb():
-    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lines = ["a0: &a0 [x, x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
+    ]
     return "\n".join([*lines, "interactions: *a11", "version: 1"])
 
 
@@ -71,13 +78,25 @@ BAD = {
     "status-42": (GOOD.replace("code: 200", "code: 42").encode(), 2),
     "status-true": (GOOD.replace("code: 200", "code: true").encode(), 2),
     "status-text": (GOOD.replace("code: 200", "code: '200'").encode(), 2),
-    "second-broken": (GOOD[::-1].replace("code: 200"[::-1], "code: x"[::-1], 1)[::-1].encode(), None),
-    "body-a-list": (GOOD.replace("body: null", "body: [1]").replace("string: '", "string: [1] #'").encode(), 2),
+    "second-broken": (
+        GOOD[::-1].replace("code: 200"[::-1], "code: x"[::-1], 1)[::-1].encode(),
+        None,
+    ),
+    "body-a-list": (
+        GOOD.replace("body: null", "body: [1]").replace("string: '", "string: [1] #'").encode(),
+        2,
+    ),
     "headers-a-list": (GOOD.replace("headers: {}", "headers: [1]").encode(), 2),
     "header-a-mapping": (GOOD.replace("headers: {}", "headers: {a: {b: c}}").encode(), 2),
-    "header-splitting": (GOOD.replace("headers: {}", 'headers: {a: "b\\r\\nset-cookie: c"}').encode(), 2),
+    "header-splitting": (
+        GOOD.replace("headers: {}", 'headers: {a: "b\\r\\nset-cookie: c"}').encode(),
+        2,
+    ),
     "another-version": (GOOD.replace("version: 1", "version: 2").encode(), None),
-    "conflict": (GOOD.replace("version: 1", "<<<<<<< HEAD\nversion: 1\n=======\n>>>>>>> b\n").encode(), None),
+    "conflict": (
+        GOOD.replace("version: 1", "<<<<<<< HEAD\nversion: 1\n=======\n>>>>>>> b\n").encode(),
+        None,
+    ),
     "unsafe-tag": (b"interactions: !!python/object/apply:os.abort []\nversion: 1\n", 1),
     "custom-tag": (b"interactions: []\nversion: !mine 1\n", 2),
     "bomb": (bomb().encode(), None),
@@ -120,7 +139,9 @@ def test_a_folder_that_moved_away_is_a_plain_error(tmp_path):
 def test_what_vcrpy_recorded_is_read_and_answers(loopback, tmp_path):
     body = gzip.compress(COMPLETED.body)
     server = loopback(
-        lambda _: Response(200, (("content-encoding", "gzip"), ("set-cookie", "a=b"), ("set-cookie", "c")), body)
+        lambda _: Response(
+            200, (("content-encoding", "gzip"), ("set-cookie", "a=b"), ("set-cookie", "c")), body
+        )
     )
     path = tmp_path / "theirs.yaml"
     url = f"{server.url}/v2/gen-ai/indexing_jobs/{JOB_UUID}"
@@ -129,7 +150,9 @@ def test_what_vcrpy_recorded_is_read_and_answers(loopback, tmp_path):
         session.post(url, data=io.BytesIO(b"\xff\x00"))
     playback = Playback([load(path)], base_url=server.url)
     answer = playback.handle(Request("GET", url))
-    assert answer.body == COMPLETED.body  # vcrpy stores it decoded, and leaves the header that says otherwise
+    assert (
+        answer.body == COMPLETED.body
+    )  # vcrpy stores it decoded, and leaves the header that says otherwise
     assert answer.header("content-encoding") == ""
     assert [value for name, value in answer.headers if name.lower() == "set-cookie"] == ["a=b", "c"]
     assert playback.job_uuid == JOB_UUID
@@ -138,7 +161,9 @@ def test_what_vcrpy_recorded_is_read_and_answers(loopback, tmp_path):
 
 def test_a_body_that_is_compressed_stays_so(play):
     packed = Response(200, (("Content-Encoding", "gzip"),), gzip.compress(b"{}"), "OK")
-    assert play(Interaction(Request("GET", JOB_URL), packed)).handle(Request("GET", JOB_URL)) == packed
+    assert (
+        play(Interaction(Request("GET", JOB_URL), packed)).handle(Request("GET", JOB_URL)) == packed
+    )
 
 
 def test_vcrpy_reads_what_was_written(tmp_path):
@@ -150,10 +175,16 @@ def test_vcrpy_reads_what_was_written(tmp_path):
 
 
 plain = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)
-headers = st.lists(st.tuples(st.sampled_from(["A", "b"]), plain), max_size=3).map(lambda pairs: tuple(sorted(pairs)))
+headers = st.lists(st.tuples(st.sampled_from(["A", "b"]), plain), max_size=3).map(
+    lambda pairs: tuple(sorted(pairs))
+)
 bodies = st.binary(max_size=30) | st.text(max_size=30).map(str.encode)
-requests_made = st.builds(Request, st.sampled_from(["GET", "POST"]), plain.map("https://x/".__add__), headers, bodies)
-responses_given = st.builds(Response, st.integers(100, 599), headers, bodies, st.just("OK"), st.just(0.0), st.none())
+requests_made = st.builds(
+    Request, st.sampled_from(["GET", "POST"]), plain.map("https://x/".__add__), headers, bodies
+)
+responses_given = st.builds(
+    Response, st.integers(100, 599), headers, bodies, st.just("OK"), st.just(0.0), st.none()
+)
 
 
 @given(interactions=st.lists(st.builds(Interaction, requests_made, responses_given), max_size=3))
@@ -189,11 +220,16 @@ def test_answers_of_one_request_come_in_order_whatever_comes_between(play):
             job_answer(status=f"INDEX_JOB_STATUS_{end}")
             for end in ["COMPLETED", "PARTIAL", "FAILED", "NO_CHANGES", "CANCELLED"]
         ),
-        *(job_answer(phase=f"BATCH_JOB_PHASE_{end}") for end in ["SUCCEEDED", "FAILED", "ERROR", "CANCELLED"]),
+        *(
+            job_answer(phase=f"BATCH_JOB_PHASE_{end}")
+            for end in ["SUCCEEDED", "FAILED", "ERROR", "CANCELLED"]
+        ),
     ],
 )
 def test_the_last_answer_repeats_if_the_job_has_ended(play, last):
-    playback = play(Interaction(Request("GET", JOB_URL), RUNNING), Interaction(Request("GET", JOB_URL), last))
+    playback = play(
+        Interaction(Request("GET", JOB_URL), RUNNING), Interaction(Request("GET", JOB_URL), last)
+    )
     answers = [playback.handle(Request("GET", JOB_URL)) for _ in range(4)]
     assert answers == [RUNNING, last, last, last]
     assert playback.played == 2
@@ -215,7 +251,9 @@ def test_otherwise_the_recording_is_exhausted(play, last, end):
     playback = play(*[Interaction(Request("GET", JOB_URL), last)] * 12)
     for _ in range(12):
         playback.handle(Request("GET", JOB_URL))
-    with pytest.raises(CassetteExhaustedError, match=f"this recording ends at {end} after 12 polls") as raised:
+    with pytest.raises(
+        CassetteExhaustedError, match=f"this recording ends at {end} after 12 polls"
+    ) as raised:
         playback.handle(Request("GET", JOB_URL))
     assert raised.value.played == 12
 
@@ -231,7 +269,9 @@ def test_eight_threads_get_each_answer_once(play):
             return [playback.handle(Request("GET", JOB_URL)) for _ in range(50)]
 
         got = [answer for part in pool.map(work, range(8)) for answer in part]
-    assert sorted(json.loads(answer.body)["job"]["uuid"] for answer in got) == sorted(map(str, range(400)))
+    assert sorted(json.loads(answer.body)["job"]["uuid"] for answer in got) == sorted(
+        map(str, range(400))
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +281,9 @@ def test_eight_threads_get_each_answer_once(play):
         (Request("GET", JOB_URL + "?per_page=2&page=1", (("authorization", "any"),)), True),
         (
             Request(
-                "GET", JOB_URL.replace("https://api.digitalocean.com", "http://base:81/api") + "?page=1&per_page=2"
+                "GET",
+                JOB_URL.replace("https://api.digitalocean.com", "http://base:81/api")
+                + "?page=1&per_page=2",
             ),
             True,
         ),
@@ -251,7 +293,9 @@ def test_eight_threads_get_each_answer_once(play):
         (Request("GET", JOB_URL.replace("api.", "other.") + "?page=1&per_page=2"), False),
         (
             Request(
-                "GET", JOB_URL.replace("https://api.digitalocean.com", "http://base:81/apix") + "?page=1&per_page=2"
+                "GET",
+                JOB_URL.replace("https://api.digitalocean.com", "http://base:81/apix")
+                + "?page=1&per_page=2",
             ),
             False,
         ),
@@ -270,12 +314,17 @@ def test_matching(play, asked, found):
 def test_a_miss_shows_the_nearest_and_the_difference_and_no_secret(play):
     playback = play(
         Interaction(Request("GET", JOB_URL), RUNNING),
-        Interaction(Request("POST", "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"), COMPLETED),
+        Interaction(
+            Request("POST", "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"), COMPLETED
+        ),
         record_command="pytest --record",
     )
     playback.handle(Request("GET", JOB_URL))
     asked = Request(
-        "PUT", f"https://me:hush@api.digitalocean.com/v2/x{JOB_UUID}?sig=hush&page=3", (("a", "hush"),), b"hush"
+        "PUT",
+        f"https://me:hush@api.digitalocean.com/v2/x{JOB_UUID}?sig=hush&page=3",
+        (("a", "hush"),),
+        b"hush",
     )
     with pytest.raises(CassetteMissError) as raised:
         playback.handle(asked)
@@ -308,4 +357,6 @@ def test_what_the_recording_tells_of(play):
     assert (playback.job_uuid, playback.knowledge_base_uuid) == (JOB_UUID, "kb")
     with pytest.raises(CassetteError, match="tells of no knowledge base"):
         _ = play().knowledge_base_uuid
-    assert play(Interaction(Request("GET", "https://me@x.example:81/y"), Response(200))).hosts == {"x.example:81"}
+    assert play(Interaction(Request("GET", "https://me@x.example:81/y"), Response(200))).hosts == {
+        "x.example:81"
+    }

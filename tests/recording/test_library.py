@@ -6,7 +6,13 @@ import pytest
 from conftest import COMPLETED, cassette_text
 
 from pytest_indexjob import CassetteNotFoundError
-from pytest_indexjob.recording.library import find, locate, name_for_test, open_cassettes, shipped_folder
+from pytest_indexjob.recording.library import (
+    find,
+    locate,
+    name_for_test,
+    open_cassettes,
+    shipped_folder,
+)
 
 
 def test_the_projects_own_comes_first_then_the_shipped(tmp_path):
@@ -32,7 +38,21 @@ def test_a_missing_one_names_the_near_ones(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/etc/passwd", "a/../../x", "a\\..\\b", "", ".", "..", "a\0b", "a\nb", "a//b", "C:x", "link/x", "~/x"],
+    [
+        "../x",
+        "/etc/passwd",
+        "a/../../x",
+        "a\\..\\b",
+        "",
+        ".",
+        "..",
+        "a\0b",
+        "a\nb",
+        "a//b",
+        "C:x",
+        "link/x",
+        "~/x",
+    ],
 )
 def test_names_that_reach_outside_are_refused(tmp_path, name):
     folder = tmp_path / "cassettes"

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_indexjob import CassetteError, CassetteLeakError, LoopbackServer, Simulator, VirtualClock
+from pytest_indexjob import (
+    CassetteError,
+    CassetteLeakError,
+    LoopbackServer,
+    Simulator,
+    VirtualClock,
+)
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, load
 from pytest_indexjob.recording.recorder import Recorder, write
@@ -72,25 +78,33 @@ def test_it():
 """
 
 CLIENTS = {
-    "own": """
+    "own": (
+        """
     job = indexjob_client.wait(UUID, poll_interval=0.001)
-    status, failed = job.status, job.failed_item_count""",
-    "requests": """
+    status, failed = job.status, job.failed_item_count"""
+    ),
+    "requests": (
+        """
     while True:
         job = requests.get(URL, headers=HEADERS).json()["job"]
         if "finished_at" in job: break
-    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])""",
-    "httpx": """
+    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])"""
+    ),
+    "httpx": (
+        """
     with httpx.Client(headers=HEADERS) as client:
         while True:
             job = client.get(URL).json()["job"]
             if "finished_at" in job: break
-    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])""",
-    "gradient": """
+    status, failed = job["status"], int(job["data_source_jobs"][0]["failed_item_count"])"""
+    ),
+    "gradient": (
+        """
     import gradient
     client = gradient.Gradient(access_token=TOKEN, base_url=BASE)
     job = client.knowledge_bases.indexing_jobs.wait_for_completion(UUID, poll_interval=0).job
-    status, failed = job.status, int(job.data_source_jobs[0].failed_item_count)""",
+    status, failed = job.status, int(job.data_source_jobs[0].failed_item_count)"""
+    ),
 }
 
 
@@ -155,13 +169,17 @@ def test_it(indexjob_client):
 def test_none_is_the_default_and_a_miss_tells_the_command_that_records(suite):
     result = suite(ONE)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"])
+    result.stdout.fnmatch_lines(
+        ["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"]
+    )
     assert not cassette(suite, "mine").exists()
     suite(ONE, "--indexjob-record=once")
     other = ONE.replace("requests.get(URL,", "requests.get(URL + '/data_sources',")
     result = suite(other)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"])
+    result.stdout.fnmatch_lines(
+        ["*To record it: pytest test_it.py::test_it --indexjob-record=new_episodes*"]
+    )
     result.stdout.no_fnmatch_line(f"*{TOKEN}*")
     suite(other, "--indexjob-record=new_episodes").assert_outcomes(passed=1)
     suite(other).assert_outcomes(passed=1)
@@ -198,7 +216,9 @@ def test_rewrite_replaces_and_says_when_it_shrinks(suite):
     result.stdout.fnmatch_lines(["*holds 1 interactions, 1 fewer than the old one*"])
     nothing = ONE.replace("assert", "return; ")
     result = suite(nothing, "--indexjob-record=rewrite")
-    result.stdout.fnmatch_lines(["*mine.yaml: nothing was recorded, so the old recording was left as it is*"])
+    result.stdout.fnmatch_lines(
+        ["*mine.yaml: nothing was recorded, so the old recording was left as it is*"]
+    )
     assert len(load(cassette(suite, "mine")).interactions) == 1
 
 
@@ -213,7 +233,11 @@ def test_two_tests_of_one_run_rewrite_one_recording_together(suite):
 
 
 @pytest.mark.parametrize(
-    "body", ["assert not requests.get(URL, headers=HEADERS).ok", "requests.get(URL, headers=HEADERS); pytest.skip()"]
+    "body",
+    [
+        "assert not requests.get(URL, headers=HEADERS).ok",
+        "requests.get(URL, headers=HEADERS); pytest.skip()",
+    ],
 )
 def test_only_a_test_that_passed_writes(suite, body):
     text = f"""
@@ -301,7 +325,9 @@ def test_old_recordings_fail_or_warn(suite):
     assert suite(ONE, "--indexjob-max-age=old").ret == pytest.ExitCode.USAGE_ERROR
 
 
-@pytest.mark.parametrize("wrong", ["2020-01-01", "'2020-01-01T00:00:00'", "'yesterday'", "7", "[2020]"])
+@pytest.mark.parametrize(
+    "wrong", ["2020-01-01", "'2020-01-01T00:00:00'", "'yesterday'", "7", "[2020]"]
+)
 def test_a_time_of_recording_that_can_not_be_read_does_not_pass_for_a_new_one(suite, wrong):
     suite(ONE, "--indexjob-record=once")
     path = cassette(suite, "mine")
@@ -309,7 +335,9 @@ def test_a_time_of_recording_that_can_not_be_read_does_not_pass_for_a_new_one(su
     path.write_text(f"{head}recorded_at: {wrong}{rest[rest.index(chr(10)) :]}")
     result = suite(ONE, "--indexjob-max-age=30")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*mine.yaml has a `recorded_at` that is no RFC 3339 time*--indexjob-record=rewrite*"])
+    result.stdout.fnmatch_lines(
+        ["*mine.yaml has a `recorded_at` that is no RFC 3339 time*--indexjob-record=rewrite*"]
+    )
     suite(ONE).assert_outcomes(passed=1)
 
 
@@ -322,7 +350,10 @@ def test_it(n):
 """
     for _ in range(2):
         suite(text, "--indexjob-record=all", "-n", "4").assert_outcomes(passed=8)
-        urls = {item.request.url.rpartition("=")[2] for item in load(cassette(suite, "shared")).interactions}
+        urls = {
+            item.request.url.rpartition("=")[2]
+            for item in load(cassette(suite, "shared")).interactions
+        }
         assert urls == {str(n + 1) for n in range(8)}
         cassette(suite, "shared").unlink()
 

@@ -59,7 +59,9 @@ def play(tmp_path):
         playback = open_cassettes([name], tmp_path)
         interception = Interception(Journal(), VirtualClock())
         interception.play(playback, strict=False)
-        client = IndexingJobClient("any", session=interception.session(), clock=interception.clock, **options)
+        client = IndexingJobClient(
+            "any", session=interception.session(), clock=interception.clock, **options
+        )
         return client, playback
 
     return start
@@ -73,7 +75,11 @@ def test_they_are_all_there_and_catalogued():
 
 
 def test_the_script_remakes_them_byte_for_byte(tmp_path):
-    subprocess.run([sys.executable, ROOT / "cassettes" / "record.py", tmp_path], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, ROOT / "cassettes" / "record.py", tmp_path],
+        check=True,
+        capture_output=True,
+    )
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_bytes() for path in (ROOT / "cassettes").glob("*.yaml")}
 
@@ -81,7 +87,12 @@ def test_the_script_remakes_them_byte_for_byte(tmp_path):
 @pytest.mark.parametrize(
     ("name", "status", "phase", "counts"),
     [
-        ("completed", "COMPLETED", "SUCCEEDED", {"indexed_items": 1, "skipped_items": 2, "failed_items": 0}),
+        (
+            "completed",
+            "COMPLETED",
+            "SUCCEEDED",
+            {"indexed_items": 1, "skipped_items": 2, "failed_items": 0},
+        ),
         ("no-changes", "NO_CHANGES", "SUCCEEDED", {"indexed_items": 0, "skipped_items": 3}),
         ("partial", "PARTIAL", "SUCCEEDED", {"indexed_items": 2, "failed_items": 1}),
         ("failed", "FAILED", "FAILED", {"indexed_items": 0, "failed_items": 3}),
@@ -106,7 +117,11 @@ def test_whole_lives(play, name, status, phase, counts):
 
 
 def test_single_answers(play):
-    for name, status in (("in-progress", "IN_PROGRESS"), ("pending", "PENDING"), ("missing-phase", "COMPLETED")):
+    for name, status in (
+        ("in-progress", "IN_PROGRESS"),
+        ("pending", "PENDING"),
+        ("missing-phase", "COMPLETED"),
+    ):
         client, playback = play(name)
         assert client.get(playback.job_uuid).status.name == status
     client, playback = play("future-status")
@@ -114,12 +129,20 @@ def test_single_answers(play):
     assert (job.status.is_known, job.phase.is_known, job.is_terminal) == (False, False, False)
     client, playback = play("documented-example")
     job = client.get(playback.job_uuid)
-    assert (job.total_tokens, job.tokens, job.data_source_jobs[0].total_bytes) == (12345, 123, 12345)
+    assert (job.total_tokens, job.tokens, job.data_source_jobs[0].total_bytes) == (
+        12345,
+        123,
+        12345,
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("unauthorized", AuthenticationError), ("not-found", NotFoundError), ("missing-job", DecodeError)],
+    [
+        ("unauthorized", AuthenticationError),
+        ("not-found", NotFoundError),
+        ("missing-job", DecodeError),
+    ],
 )
 def test_errors(play, name, error):
     client, playback = play(name)

@@ -27,7 +27,8 @@ JOBS = "/v2/gen-ai/indexing_jobs"
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command: ``run("audit", path)`` gives the exit status, what it printed and its errors."""
+    """Runs a command: ``run("audit", path)`` gives the exit status, what it printed and its
+    errors."""
 
     def call(*arguments):
         try:
@@ -46,12 +47,24 @@ def test_help_says_what_there_is_with_examples(run):
     for command in ("serve", "record", "show", "audit", "drift", "coverage"):
         assert command in text
         status, own, _ = run(command, "--help")
-        assert (status, f"example:\n    pytest-indexjob {command}" in own, "exit status: 0" in own) == (0, True, True)
+        assert (
+            status,
+            f"example:\n    pytest-indexjob {command}" in own,
+            "exit status: 0" in own,
+        ) == (0, True, True)
     assert run("--version")[1].startswith("pytest-indexjob ")
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["audit"], ["record", "x"], ["coverage", "combine", "x"], ["serve", "--port", "x"]]
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["audit"],
+        ["record", "x"],
+        ["coverage", "combine", "x"],
+        ["serve", "--port", "x"],
+    ],
 )
 def test_a_usage_error_is_2_and_no_traceback(run, arguments):
     status, _, told = run(*arguments)
@@ -60,9 +73,15 @@ def test_a_usage_error_is_2_and_no_traceback(run, arguments):
 
 
 def test_the_module_and_the_command_are_the_same():
-    for command in ([sys.executable, "-m", "pytest_indexjob"], [Path(sys.executable).with_name("pytest-indexjob")]):
+    for command in (
+        [sys.executable, "-m", "pytest_indexjob"],
+        [Path(sys.executable).with_name("pytest-indexjob")],
+    ):
         done = subprocess.run(
-            [*command, "audit", SHIPPED / "completed.yaml"], capture_output=True, text=True, check=False
+            [*command, "audit", SHIPPED / "completed.yaml"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (done.returncode, done.stdout.strip()) == (0, "no findings")
 
@@ -75,7 +94,11 @@ def test_audit_finds_and_says_so_by_its_status(run, tmp_path):
     text = (SHIPPED / "completed.yaml").read_text()
     path.write_text(text)
     assert run("audit", tmp_path)[0] == 0
-    path.write_text(text.replace("Accept:\n      - application/json", f"Authorization:\n      - Bearer {TOKEN}", 1))
+    path.write_text(
+        text.replace(
+            "Accept:\n      - application/json", f"Authorization:\n      - Bearer {TOKEN}", 1
+        )
+    )
     status, told, _ = run("audit", tmp_path)
     assert status == 1
     assert f"{path}:6" in told
@@ -93,7 +116,9 @@ def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):
     folder.mkdir()
     for name in ("used", "unused"):
         (folder / f"{name}.yaml").write_text((SHIPPED / "completed.yaml").read_text())
-    pytester.makepyfile("import pytest\n@pytest.mark.indexjob_cassette('used')\ndef test_it(): pass\n")
+    pytester.makepyfile(
+        "import pytest\n@pytest.mark.indexjob_cassette('used')\ndef test_it(): pass\n"
+    )
     pytester.runpytest("-p", "no:cacheprovider", "--indexjob-used-file=used.json", "-n", "2")
     status, told, _ = run("audit", folder, "--used", pytester.path / "used.json")
     assert status == 1
@@ -133,7 +158,16 @@ def test_record_polls_a_job_to_its_end(run, service, tmp_path):
     simulator, server = service
     job = simulator.start("partial")
     output = tmp_path / "new" / "mine.yaml"
-    command = ("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    command = (
+        "record",
+        job.uuid,
+        "-o",
+        output,
+        "--base-url",
+        server.url,
+        "--poll-interval",
+        "0.001",
+    )
     status, told, _ = run(*command)
     assert status == 0
     assert "PARTIAL SUCCEEDED 4/5 files, 1 failed" in told
@@ -152,7 +186,16 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
     simulator, server = service
     job = simulator.start("partial")
     output = tmp_path / "mine.yaml"
-    command = ("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    command = (
+        "record",
+        job.uuid,
+        "-o",
+        output,
+        "--base-url",
+        server.url,
+        "--poll-interval",
+        "0.001",
+    )
     handle, asked = simulator.handle, []
 
     def interrupted(request):
@@ -238,7 +281,9 @@ def test_coverage_adds_up_shards(run, tmp_path, pytester):
             indexjob_client.wait(indexjob_simulator.start("failed").uuid)
     """)
     for name in ("one", "two"):
-        pytester.runpytest("-p", "no:cacheprovider", "-k", name, f"--indexjob-coverage-file={name}.json")
+        pytester.runpytest(
+            "-p", "no:cacheprovider", "-k", name, f"--indexjob-coverage-file={name}.json"
+        )
     files = [pytester.path / "one.json", pytester.path / "two.json"]
     status, told, _ = run("coverage", "combine", *files, "-o", tmp_path / "all.json")
     assert (status, "2 tests" in told) == (0, True)
@@ -250,7 +295,9 @@ def test_coverage_adds_up_shards(run, tmp_path, pytester):
     broken.write_text(files[0].read_text()[:50])
     status, _, told = run("coverage", "combine", *files, broken, "-o", tmp_path / "all.json")
     assert (status, str(broken) in told) == (2, True)
-    status, _, told = run("coverage", "combine", *files, broken, "-o", tmp_path / "all.json", "--skip-broken")
+    status, _, told = run(
+        "coverage", "combine", *files, broken, "-o", tmp_path / "all.json", "--skip-broken"
+    )
     assert (status, "left out" in told) == (0, True)
 
 
@@ -260,14 +307,20 @@ def test_coverage_adds_up_shards(run, tmp_path, pytester):
 class Served:
     def __init__(self, *arguments):
         command = [sys.executable, "-m", "pytest_indexjob", "serve", *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.first = self.process.stdout.readline()
         self.url = re.search(r"http://127\.0\.0\.1:\d+", self.first).group()
-        self.variables = dict(self.process.stdout.readline().split(" ", 1)[1].strip().split("=", 1) for _ in range(3))
+        self.variables = dict(
+            self.process.stdout.readline().split(" ", 1)[1].strip().split("=", 1) for _ in range(3)
+        )
 
     def ask(self, method, path, body=None, token="any"):
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Authorization": f"Bearer {token}"}, method=method)
+        request = urllib.request.Request(
+            self.url + path, data, {"Authorization": f"Bearer {token}"}, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, json.load(answer)
@@ -312,7 +365,10 @@ def test_serve_simulates_and_obeys_its_control_api(serve):
     assert served.ask("GET", path)[0] == 500
     assert served.ask("POST", "/_indexjob/clock", {"advance": 400})[1]["elapsed"] >= 750
     job = served.ask("GET", path)[1]["job"]
-    assert (job["status"], job["data_source_jobs"][0]["failed_item_count"]) == ("INDEX_JOB_STATUS_FAILED", "7")
+    assert (job["status"], job["data_source_jobs"][0]["failed_item_count"]) == (
+        "INDEX_JOB_STATUS_FAILED",
+        "7",
+    )
     journal = served.ask("GET", "/_indexjob/journal")[1]["exchanges"]
     assert [each["status"] for each in journal] == [*[200] * 8, 500, 200]
     served.ask("POST", "/_indexjob/plan", {"scenario": "no-changes"})
@@ -361,7 +417,10 @@ def test_serve_logs_where_it_is_told_and_no_secret(serve, tmp_path):
     assert served.ask("GET", f"{JOBS}?token=HUSH")[0] == 401
     assert served.ask("GET", JOBS, token=TOKEN)[0] == 200
     _, printed, _ = served.stop()
-    assert log.read_text().splitlines() == [f"GET {served.url}{JOBS}?token=REDACTED 401", f"GET {served.url}{JOBS} 200"]
+    assert log.read_text().splitlines() == [
+        f"GET {served.url}{JOBS}?token=REDACTED 401",
+        f"GET {served.url}{JOBS} 200",
+    ]
     assert TOKEN not in log.read_text() + printed + served.first + str(served.variables)
 
 

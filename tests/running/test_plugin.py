@@ -16,7 +16,8 @@ URL = {JOB_URL!r}
 
 @pytest.fixture
 def suite(pytester, monkeypatch):
-    """Writes a suite with two cassettes beside it, `done` (running, completed) and `running`, and runs it."""
+    """Writes a suite with two cassettes beside it, `done` (running, completed) and `running`,
+    and runs it."""
     monkeypatch.setenv("NO_COLOR", "1")
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     folder = pytester.mkdir("cassettes")
@@ -196,7 +197,9 @@ def test_it():
     assert status == 200
 """)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*assert None == 200", "*Captured indexjob call*", "*no recorded answer fits*"])
+    result.stdout.fnmatch_lines(
+        ["*assert None == 200", "*Captured indexjob call*", "*no recorded answer fits*"]
+    )
 
 
 def test_a_miss_that_reaches_the_user_is_told_once(suite):
@@ -250,7 +253,10 @@ def test_it():
 """)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*test_it.py::test_it tried to reach blocked.invalid, port 443*indexjob_allowed_hosts = blocked.invalid*"]
+        [
+            "*test_it.py::test_it tried to reach blocked.invalid, port 443*indexjob_allowed_hosts ="
+            " blocked.invalid*"
+        ]
     )
 
 
@@ -407,7 +413,9 @@ def test_marked(indexjob_client, indexjob_cassette):
     assert indexjob_client.get(indexjob_cassette.job_uuid).is_terminal
 """
     suite(source, "--indexjob-live", conftest=conftest).assert_outcomes(passed=2)
-    assert [request.header("authorization") for request in service.requests] == ["Bearer from-the-environment"] * 2
+    assert [request.header("authorization") for request in service.requests] == [
+        "Bearer from-the-environment"
+    ] * 2
 
 
 def test_live_without_a_token_says_so(suite, monkeypatch):
@@ -506,9 +514,9 @@ def test_every_option_and_fixture_bears_the_plugins_name(pytester):
 
 def test_an_unused_plugin_loads_nothing_heavy():
     code = (
-        "import sys, pytest, pytest_indexjob.plugin;"
-        "heavy = {'vcr', 'requests', 'urllib3', 'yaml', 'msgspec', 'hypothesis', 'httpx', 'aiohttp', 'http.server'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        "import sys, pytest, pytest_indexjob.plugin;heavy = {'vcr', 'requests', 'urllib3', 'yaml',"
+        " 'msgspec', 'hypothesis', 'httpx', 'aiohttp', 'http.server'};print(sorted(heavy &"
+        " set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -522,4 +530,6 @@ def test_it():
     assert {1} == {1}
     assert not {"vcr", "pytest_indexjob.api.models", "pytest_indexjob.interception.interception"} & set(sys.modules)
 """)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:recording").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:recording").assert_outcomes(
+        passed=1
+    )

@@ -80,14 +80,23 @@ def test_a_weak_suite_is_shown_what_it_never_served(suite):
     )
 
 
-@pytest.mark.parametrize("options", [["-n", "2"], ["-n", "3", "--dist=each"], ["-n", "2", "--dist=loadfile"]])
+@pytest.mark.parametrize(
+    "options", [["-n", "2"], ["-n", "3", "--dist=each"], ["-n", "2", "--dist=loadfile"]]
+)
 def test_workers_add_up_to_the_same(suite, options):
     suite(WEAK, "--indexjob-coverage-file=one.json", "--indexjob-used-file=one-used.json")
-    suite(WEAK, "--indexjob-coverage-file=many.json", "--indexjob-used-file=many-used.json", *options)
+    suite(
+        WEAK, "--indexjob-coverage-file=many.json", "--indexjob-used-file=many-used.json", *options
+    )
     one, many = read(suite.path / "one.json"), read(suite.path / "many.json")
     times = 3 if "--dist=each" in options else 1
-    assert (many.tests, many.counts) == (one.tests * times, {item: n * times for item, n in one.counts.items()})
-    used = [json.loads((suite.path / name).read_text()) for name in ("one-used.json", "many-used.json")]
+    assert (many.tests, many.counts) == (
+        one.tests * times,
+        {item: n * times for item, n in one.counts.items()},
+    )
+    used = [
+        json.loads((suite.path / name).read_text()) for name in ("one-used.json", "many-used.json")
+    ]
     assert used[0] == used[1]
     assert [name.rpartition("/")[2] for name in used[0]] == ["server-error.yaml"]
 
@@ -108,13 +117,17 @@ def test_a_run_under_its_aim_fails(suite):
     for aim, status in ((10, 0), (99, 1), (0, 0), (100, 1)):
         result = suite(passing, f"--indexjob-coverage-fail-under={aim}")
         assert result.ret == status
-    result.stdout.fnmatch_lines(["FAIL: outcome coverage of * % is under the 100 % that was asked for"])
+    result.stdout.fnmatch_lines(
+        ["FAIL: outcome coverage of * % is under the 100 % that was asked for"]
+    )
 
 
 def test_an_aim_without_any_use_of_the_plugin_is_no_pass(suite):
     result = suite("def test_it(): pass", "--indexjob-coverage-fail-under=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["ERROR: --indexjob-coverage-fail-under was given, but no test used the plugin"])
+    result.stdout.fnmatch_lines(
+        ["ERROR: --indexjob-coverage-fail-under was given, but no test used the plugin"]
+    )
 
 
 @pytest.mark.parametrize("aim", ["-1", "101", "x", "nan"])
@@ -211,7 +224,12 @@ def test_the_page_shows_every_test_that_used_the_plugin(suite, options):
     result = suite(WEAK, "--indexjob-report=out/page.html", *options)
     result.stdout.fnmatch_lines(["page: out/page.html"])
     page = (suite.path / "out" / "page.html").read_text()
-    for name in ("test_partial_but_fails", "test_failed_but_skips", "test_completed[3]", "test_recorded"):
+    for name in (
+        "test_partial_but_fails",
+        "test_failed_but_skips",
+        "test_completed[3]",
+        "test_recorded",
+    ):
         assert name in page
     assert "test_without" not in page
 
@@ -226,7 +244,9 @@ def test_the_page_is_written_though_the_run_is_interrupted(suite, pytester):
     assert "test_recorded" in (suite.path / "page.html").read_text()
 
 
-@pytest.mark.parametrize("option", ["--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"])
+@pytest.mark.parametrize(
+    "option", ["--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"]
+)
 def test_a_path_that_can_not_be_written_is_refused_at_the_start(suite, option):
     for path in ("/proc/nowhere/x", ".", "/dev/null/x"):
         result = suite("def test_it(): print('ran')", f"{option}={path}", "-s")
@@ -239,7 +259,11 @@ def test_without_jinja2_one_line_says_what_to_install(suite, monkeypatch):
     import importlib.util
 
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "jinja2" else real(name, *a))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "jinja2" else real(name, *a)
+    )
     result = suite(WEAK, "--indexjob-report=page.html")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --indexjob-report needs Jinja2: pip install 'pytest-indexjob[[]report]'"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --indexjob-report needs Jinja2: pip install 'pytest-indexjob[[]report]'"]
+    )

@@ -1,4 +1,5 @@
-"""Redaction and its gate: each secret, in each form, in each place, is gone; and left in, the gate finds it."""
+"""Redaction and its gate: each secret, in each form, in each place, is gone; and left in, the
+gate finds it."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def encoded(text, *, before=b"", after=b"", alphabet=base64.b64encode):
 FORMS = {
     "plain": str,
     "percent": lambda text: quote(text, safe=""),
-    "percent-lower": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+    "percent-lower": lambda text: re.sub(
+        "%..", lambda found: found[0].lower(), quote(text, safe="")
+    ),
     "percent-all": lambda text: "".join(f"%{octet:02X}" for octet in text.encode()),
     "percent-twice": lambda text: quote(quote(text, safe=""), safe=""),
     "form": quote_plus,
@@ -65,7 +68,9 @@ FORMS = {
 
 
 def asked(**fields):
-    return Interaction(Request("POST", **{"url": URL, **fields}), Response(200, JSON, b'{"ok":true}'))
+    return Interaction(
+        Request("POST", **{"url": URL, **fields}), Response(200, JSON, b'{"ok":true}')
+    )
 
 
 def answered(body=b"", headers=(), **fields):
@@ -78,13 +83,15 @@ def deflated(text):
 
 
 def nested(value):
-    return json.dumps({"job": {"parts": [1, {"notes": [None, value]}]}, "total_tokens": "12"}).encode()
+    return json.dumps(
+        {"job": {"parts": [1, {"notes": [None, value]}]}, "total_tokens": "12"}
+    ).encode()
 
 
 def multipart(value):
     return (
-        b'--frontier\r\nContent-Disposition: form-data; name="note"\r\n\r\n'
-        b"%s\r\n--frontier--\r\n" % f"a {value} b".encode()
+        b'--frontier\r\nContent-Disposition: form-data; name="note"\r\n\r\n%s\r\n--frontier--\r\n'
+        % f"a {value} b".encode()
     )
 
 
@@ -101,7 +108,9 @@ PLACES = {
     "request-json-name": lambda value: asked(headers=JSON, body=json.dumps({value: 1}).encode()),
     "request-json-nested": lambda value: asked(headers=JSON, body=nested(f"it is {value}.")),
     "request-json-list": lambda value: asked(body=json.dumps(["a", [value]]).encode()),
-    "request-json-in-json": lambda value: asked(body=json.dumps({"a": json.dumps({"b": value})}).encode()),
+    "request-json-in-json": lambda value: asked(
+        body=json.dumps({"a": json.dumps({"b": value})}).encode()
+    ),
     "request-json-raw": lambda value: asked(body=f'{{"a": "{value}"}}'.encode()),
     "request-form": lambda value: asked(body=f"a=b&note={value}&c=d".encode()),
     "request-plain": lambda value: asked(body=f"it is {value} as you know".encode()),
@@ -117,7 +126,9 @@ PLACES = {
     "response-link": lambda value: answered(headers=(("Link", f'<{URL}?a={value}>; rel="next"'),)),
     "response-reason": lambda value: answered(reason=value),
     "response-json": lambda value: answered(json.dumps({"note": value}).encode(), JSON),
-    "response-json-cut": lambda value: answered(json.dumps({"note": value, "next": 1}).encode()[:-3], JSON),
+    "response-json-cut": lambda value: answered(
+        json.dumps({"note": value, "next": 1}).encode()[:-3], JSON
+    ),
     "response-html": lambda value: answered(
         f'<p class="a">it is {value}</p>'.encode(), (("Content-Type", "text/html"),)
     ),
@@ -126,10 +137,15 @@ PLACES = {
         gzip.compress(nested(value), mtime=0), (*JSON, ("Content-Encoding", "gzip"))
     ),
     "response-gzip-file": lambda value: answered(gzip.compress(nested(value), mtime=0)),
-    "response-deflate": lambda value: answered(zlib.compress(nested(value)), (("Content-Encoding", "deflate"),)),
-    "response-raw-deflate": lambda value: answered(deflated(nested(value)), (("Content-Encoding", "deflate"),)),
+    "response-deflate": lambda value: answered(
+        zlib.compress(nested(value)), (("Content-Encoding", "deflate"),)
+    ),
+    "response-raw-deflate": lambda value: answered(
+        deflated(nested(value)), (("Content-Encoding", "deflate"),)
+    ),
     "response-two-encodings": lambda value: answered(
-        gzip.compress(zlib.compress(nested(value)), mtime=0), (("Content-Encoding", "deflate, gzip"),)
+        gzip.compress(zlib.compress(nested(value)), mtime=0),
+        (("Content-Encoding", "deflate, gzip"),),
     ),
     "response-binary": lambda value: answered(b"\xff\xfe\xfa " + value.encode() + b" \x80\x81"),
     "response-utf-16": lambda value: answered(json.dumps({"note": value}).encode("utf-16")),
@@ -153,14 +169,22 @@ def leaves(node):
 
 
 def traces(secret):
-    """What a secret leaves in a text, form by form, made by encoding it and not by decoding the text."""
+    """What a secret leaves in a text, form by form, made by encoding it and not by decoding the
+    text."""
     found = {form(secret) for name, form in FORMS.items() if not name.startswith("base64")}
     for offset in range(3):
         # The letters that the secret alone decides, whatever stands around it.
         text = base64.b64encode(b"\0" * offset + secret.encode()).decode().rstrip("=")
         inner = text[-(-offset * 8 // 6) : (offset + len(secret.encode())) * 8 // 6]
-        found |= {inner, inner.replace("+", "-").replace("/", "_"), base64.b64encode(inner.encode()).decode()[:-4]}
-    return {trace.encode() for trace in found} | {secret.encode("utf-16-le"), secret.encode("utf-16-be")}
+        found |= {
+            inner,
+            inner.replace("+", "-").replace("/", "_"),
+            base64.b64encode(inner.encode()).decode()[:-4],
+        }
+    return {trace.encode() for trace in found} | {
+        secret.encode("utf-16-le"),
+        secret.encode("utf-16-be"),
+    }
 
 
 def assert_absent(secret, text):
@@ -214,8 +238,21 @@ SHAPES = {
     "secret parameter": "https://example.com/x?access_token=opensesame",
 }
 SHAPE_PLACES = (
-    *("request-kept-header", "request-json-nested", "request-json-in-json", "request-plain", "request-multipart"),
-    *("request-gzip", "response-link", "response-json", "response-json-cut", "response-html", "response-gzip-file"),
+    *(
+        "request-kept-header",
+        "request-json-nested",
+        "request-json-in-json",
+        "request-plain",
+        "request-multipart",
+    ),
+    *(
+        "request-gzip",
+        "response-link",
+        "response-json",
+        "response-json-cut",
+        "response-html",
+        "response-gzip-file",
+    ),
     *("response-deflate", "response-utf-16", "response-binary", "response-base64-json"),
 )
 
@@ -233,8 +270,12 @@ def test_a_secret_that_nobody_named_is_known_by_its_shape(place, kind):
     assert not any(SHAPES[kind] in leak.kind for leak in found)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SHAPES if "URL" not in kind and "parameter" not in kind])
-@pytest.mark.parametrize("form", ["plain", "percent", "base64", "base64-offset-1", "json", "html-decimal"])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in SHAPES if "URL" not in kind and "parameter" not in kind]
+)
+@pytest.mark.parametrize(
+    "form", ["plain", "percent", "base64", "base64-offset-1", "json", "html-decimal"]
+)
 def test_a_shape_is_known_in_disguise(kind, form):
     interaction = answered(json.dumps({"note": FORMS[form](SHAPES[kind])}).encode())
     assert scan(dump([interaction])) != []
@@ -244,8 +285,27 @@ def test_a_shape_is_known_in_disguise(kind, form):
 
 
 FIELDS = (
-    *("token", "access_token", "refreshToken", "PASSWORD", "secret", "client-secret", "api_key", "apikey", "X-Api-Key"),
-    *("authorization", "credentials", "private_key", "signature", "session", "set-cookie", "db_password", "csrf_token"),
+    *(
+        "token",
+        "access_token",
+        "refreshToken",
+        "PASSWORD",
+        "secret",
+        "client-secret",
+        "api_key",
+        "apikey",
+        "X-Api-Key",
+    ),
+    *(
+        "authorization",
+        "credentials",
+        "private_key",
+        "signature",
+        "session",
+        "set-cookie",
+        "db_password",
+        "csrf_token",
+    ),
 )
 
 
@@ -287,7 +347,9 @@ def test_a_value_in_prose_is_secret_by_its_label(text):
 )
 def test_a_value_is_secret_by_the_name_of_its_field(name, body):
     content_type = "multipart/form-data; boundary=x" if body.startswith("--") else "text/plain"
-    interaction = asked(headers=(("Content-Type", content_type),), body=body.format(name=name).encode())
+    interaction = asked(
+        headers=(("Content-Type", content_type),), body=body.format(name=name).encode()
+    )
     redacted = Redaction().redact(interaction)
     assert b"opensesame" not in redacted.request.body
     assert b"open%73esame" not in redacted.request.body
@@ -296,7 +358,14 @@ def test_a_value_is_secret_by_the_name_of_its_field(name, body):
 
 
 def test_the_gate_knows_fields_and_headers_by_name():
-    text = dump([asked(headers=(("Authorization", "opensesame"),), body=b'{"a": [{"password": "opensesame"}]}')])
+    text = dump(
+        [
+            asked(
+                headers=(("Authorization", "opensesame"),),
+                body=b'{"a": [{"password": "opensesame"}]}',
+            )
+        ]
+    )
     lines = text.splitlines()
     leaks = scan(text)
     assert {leak.kind for leak in leaks} == {"secret field"}
@@ -331,7 +400,10 @@ def test_the_shipped_recordings_pass_and_are_not_changed(path):
 @pytest.mark.parametrize(
     "body",
     [
-        b'{ "job": {"tokens": 12, "total_tokens" : "9007199254740993", "x":1.10, "y": 1E400, "a":"\\u00e9\\/" } }\n',
+        (
+            b'{ "job": {"tokens": 12, "total_tokens" : "9007199254740993", "x":1.10, "y": 1E400,'
+            b' "a":"\\u00e9\\/" } }\n'
+        ),
         b'{"next_page_token": "abc", "is_password_protected": true, "token": null, "secret": ""}',
         b'\xef\xbb\xbf{"phase":"BATCH_JOB_PHASE_RUNNING"}',
         b'{"created_at":"2025-10-31T01:08:33Z","uuid":"5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"}',
@@ -370,15 +442,25 @@ def test_headers_are_kept_by_name():
         ("X-Api-Key", SIMPLE),
         ("X-Note", "mine"),
     )
-    kept = Redaction(keep_headers=["x-note", "X-API-Key"]).redact(answered(b"", headers)).response.headers
-    assert kept == (*headers[:4], ("WWW-Authenticate", "Bearer"), ("X-Api-Key", "REDACTED"), ("X-Note", "mine"))
+    kept = (
+        Redaction(keep_headers=["x-note", "X-API-Key"])
+        .redact(answered(b"", headers))
+        .response.headers
+    )
+    assert kept == (
+        *headers[:4],
+        ("WWW-Authenticate", "Bearer"),
+        ("X-Api-Key", "REDACTED"),
+        ("X-Note", "mine"),
+    )
     assert Redaction().redact(answered(b"", (("WWW-Authenticate", ""),))).response.headers == (
         ("WWW-Authenticate", ""),
     )
 
 
 @pytest.mark.parametrize(
-    "values", [(SIMPLE[:9], SIMPLE[9:]), (f"x {SIMPLE[:9]}\r\n {SIMPLE[9:]}",), (f"x {SIMPLE}\r\n y",)]
+    "values",
+    [(SIMPLE[:9], SIMPLE[9:]), (f"x {SIMPLE[:9]}\r\n {SIMPLE[9:]}",), (f"x {SIMPLE}\r\n y",)],
 )
 def test_a_secret_in_pieces_of_a_header_is_gone(values):
     headers = tuple(("Link", value) for value in values)
@@ -404,7 +486,9 @@ def test_a_signed_url_is_redacted_alike_wherever_it_stands():
     escaped = body.replace(b"/", b"\\/").replace(b"&", b"\\u0026")
     assert json.loads(redaction.redact(answered(escaped)).response.body) == {"signed_url": wanted}
     assert redaction.redact(asked(url=SIGNED)).request.url == wanted
-    assert redaction.redact(answered(headers=(("Location", SIGNED),))).response.headers == (("Location", wanted),)
+    assert redaction.redact(answered(headers=(("Location", SIGNED),))).response.headers == (
+        ("Location", wanted),
+    )
     assert Redaction(["opensesame"]).redact_text(f"see <{SIGNED}>") == f"see <{wanted}>"
 
 
@@ -433,7 +517,10 @@ def test_a_path_keeps_the_parts_that_hide_nothing():
     assert redaction.redact_text(f"https://h.example/v2/{encoded(SIMPLE)}/list").startswith(
         "https://h.example/v2/REDACTED"
     )
-    assert redaction.redact_text(f"https://h.example/v2/{SIMPLE}/list?a=1") == "https://h.example/v2/REDACTED/list?a=1"
+    assert (
+        redaction.redact_text(f"https://h.example/v2/{SIMPLE}/list?a=1")
+        == "https://h.example/v2/REDACTED/list?a=1"
+    )
 
 
 # Compressed
@@ -444,7 +531,9 @@ def test_a_compressed_body_is_stored_plain_without_the_header_that_says_so():
     redacted = Redaction().redact(answered(gzip.compress(b'{"a": 1}'), headers))
     assert redacted.response == Response(200, JSON, b'{"a": 1}')
     # As a recorder leaves it that has decompressed already.
-    assert Redaction().redact(answered(b'{"a": 1}', headers)).response == Response(200, JSON, b'{"a": 1}')
+    assert Redaction().redact(answered(b'{"a": 1}', headers)).response == Response(
+        200, JSON, b'{"a": 1}'
+    )
 
 
 BOMB = gzip.compress(b"\0" * (17 * 1024 * 1024), mtime=0)
@@ -452,7 +541,13 @@ BOMB = gzip.compress(b"\0" * (17 * 1024 * 1024), mtime=0)
 
 @pytest.mark.parametrize(
     ("body", "encoding"),
-    [(BOMB, "gzip"), (BOMB, ""), (b"\xff\xfe\x80", "br"), (b"\xff\xfe\x80", "nonsense"), (b"\xff\xfe\x80", "deflate")],
+    [
+        (BOMB, "gzip"),
+        (BOMB, ""),
+        (b"\xff\xfe\x80", "br"),
+        (b"\xff\xfe\x80", "nonsense"),
+        (b"\xff\xfe\x80", "deflate"),
+    ],
 )
 def test_what_can_not_be_decompressed_is_replaced(body, encoding):
     redacted = Redaction().redact(answered(body, (("Content-Encoding", encoding),)))
@@ -470,7 +565,9 @@ def test_every_member_of_a_compressed_body_is_read():
 @pytest.mark.parametrize(("growth", "wanted"), [(1, b"a REDACTED"), (2**24, b"REDACTED")])
 def test_brotli_where_it_is_installed(monkeypatch, growth, wanted):
     decompressor = types.SimpleNamespace(process=lambda part: part[::-1] * growth)
-    monkeypatch.setitem(sys.modules, "brotli", types.SimpleNamespace(Decompressor=lambda: decompressor))
+    monkeypatch.setitem(
+        sys.modules, "brotli", types.SimpleNamespace(Decompressor=lambda: decompressor)
+    )
     headers = (("Content-Encoding", "br"),)
     body = f"a {SIMPLE}".encode()[::-1] if growth == 1 else b"\xff\xfe"
     assert Redaction([SIMPLE]).redact(answered(body, headers)).response.body == wanted
@@ -484,7 +581,9 @@ def test_anonymous_uuids_are_numbered_as_they_come():
     numbers = [f"00000000-0000-4000-8000-{number:012x}" for number in (1, 2)]
     redaction = Redaction(anonymize=True)
     body = json.dumps({"uuid": first.upper(), "other": [second]}).encode()
-    redacted = redaction.redact(Interaction(Request("GET", f"{URL}?a={first}"), Response(200, JSON, body)))
+    redacted = redaction.redact(
+        Interaction(Request("GET", f"{URL}?a={first}"), Response(200, JSON, body))
+    )
     assert redacted.request.url == f"{URL.replace(first, numbers[0])}?a={numbers[0]}"
     assert json.loads(redacted.response.body) == {"uuid": numbers[0], "other": [numbers[1]]}
     assert redaction.redact(redacted) == redacted
@@ -496,7 +595,10 @@ def test_numbers_that_a_recording_holds_already_are_not_given_again():
     redaction = Redaction(anonymize=True)
     held = "00000000-0000-4000-8000-000000000007"
     assert redaction.redact_text(held) == held
-    assert redaction.redact_text("5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02") == "00000000-0000-4000-8000-000000000008"
+    assert (
+        redaction.redact_text("5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02")
+        == "00000000-0000-4000-8000-000000000008"
+    )
 
 
 # Any input
@@ -521,8 +623,16 @@ def test_a_second_redaction_changes_nothing(text, secret):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text() | st.just(SIMPLE) | st.just(f"Bearer {SIMPLE}"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("a", "token", "tokens", "é")), inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.just(SIMPLE)
+    | st.just(f"Bearer {SIMPLE}"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(("a", "token", "tokens", "é")), inner)
+    ),
     max_leaves=8,
 )
 

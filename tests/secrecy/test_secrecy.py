@@ -1,4 +1,5 @@
-"""From a service that tells secrets to all that a run leaves behind: none is in any file, log, exception or report."""
+"""From a service that tells secrets to all that a run leaves behind: none is in any file, log,
+exception or report."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ def corpus():
     for place, make in PLACES.items():
         for disguise in FORMS.values():
             value = disguise(SECRETS[len(found) % len(SECRETS)])
-            if place.startswith(ORDINARY) and place not in LEFT_OUT and (value.isascii() or "header" not in place):
+            if (
+                place.startswith(ORDINARY)
+                and place not in LEFT_OUT
+                and (value.isascii() or "header" not in place)
+            ):
                 found.append((place, make(value)))
     return found
 
@@ -114,7 +119,9 @@ def run(pytester, loopback, monkeypatch):
     pytester.makepyfile(test_it=SUITE)
 
     def start(client, items, *options):
-        answers = {f"/v2/gen-ai/indexing_jobs/{at:08}-0000-4000-8000-000000000000": at for at in items}
+        answers = {
+            f"/v2/gen-ai/indexing_jobs/{at:08}-0000-4000-8000-000000000000": at for at in items
+        }
 
         def answer(request):
             response = CORPUS[answers["/v2" + request.url.partition("/v2")[2]]][1].response
@@ -155,7 +162,11 @@ def assert_told_nothing(text):
 @pytest.mark.parametrize("client", CLIENTS)
 def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
     start = CLIENTS.index(client)
-    items = [at for at, (place, _) in enumerate(CORPUS) if client in SENDERS or place.startswith("response-")]
+    items = [
+        at
+        for at, (place, _) in enumerate(CORPUS)
+        if client in SENDERS or place.startswith("response-")
+    ]
     items = items[start % 3 :: 3]
     assert len(items) >= 120
     result = run(
@@ -181,7 +192,15 @@ def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
         assert b"REDACTED" in content
         assert_told_nothing(content)
     assert {path.name for path in pytester.path.rglob("*.*") if path.is_file()} <= {
-        *("conftest.py", "corpus.json", "page.html", "recorded.yaml", "results.xml", "test_it.py", "tox.ini"),
+        *(
+            "conftest.py",
+            "corpus.json",
+            "page.html",
+            "recorded.yaml",
+            "results.xml",
+            "test_it.py",
+            "tox.ini",
+        ),
         *(path.name for path in pytester.path.rglob("*.pyc")),
     }
 

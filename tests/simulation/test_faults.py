@@ -106,7 +106,9 @@ def check(fault, client, base, service):
     url = f"{base}{JOBS}/{service.start('partial').uuid}"
     whole = client(url)
     # aiohttp asks once more by itself where a connection broke.
-    service.inject(fault, times=2 if (fault.name, client) == ("connection-reset", by_aiohttp) else 1)
+    service.inject(
+        fault, times=2 if (fault.name, client) == ("connection-reset", by_aiohttp) else 1
+    )
     if fault.name in BROKEN:
         with pytest.raises(CLIENTS[client]):
             client(url)
@@ -168,7 +170,9 @@ OWN = {
 @pytest.mark.parametrize("fault", faults.all())
 def test_the_plugins_client_has_an_error_for_each(service, interception, fault):
     job = service.start()
-    client = IndexingJobClient("any", session=interception.session(), clock=service.clock, retries=0)
+    client = IndexingJobClient(
+        "any", session=interception.session(), clock=service.clock, retries=0
+    )
     service.inject(fault)
     if fault.name == "slow-answer":
         assert client.get(job.uuid).uuid == job.uuid
@@ -179,10 +183,14 @@ def test_the_plugins_client_has_an_error_for_each(service, interception, fault):
 
 
 def test_faults_strike_in_order_as_often_as_said_and_where(service):
-    client = IndexingJobClient("any", session=Interception(service.journal, service.clock).session(), retries=0)
+    client = IndexingJobClient(
+        "any", session=Interception(service.journal, service.clock).session(), retries=0
+    )
     interception = Interception(service.journal, service.clock)
     interception.simulate(service)
-    client = IndexingJobClient("any", session=interception.session(), clock=service.clock, retries=0)
+    client = IndexingJobClient(
+        "any", session=interception.session(), clock=service.clock, retries=0
+    )
     job = service.start()
     service.inject("server-error", times=2, on="get")
     service.inject("expired-token", on="list")
@@ -195,7 +203,9 @@ def test_faults_strike_in_order_as_often_as_said_and_where(service):
             return error.status_code
         return 200
 
-    seen = [status(call) for call in (client.list, client.list, lambda: client.data_sources(job.uuid))]
+    seen = [
+        status(call) for call in (client.list, client.list, lambda: client.data_sources(job.uuid))
+    ]
     assert seen == [401, 200, 502]
     assert [status(lambda: client.get(job.uuid)) for _ in range(3)] == [500, 500, 200]
     service.inject("server-error", times=float("inf"))
@@ -204,7 +214,9 @@ def test_faults_strike_in_order_as_often_as_said_and_where(service):
 
 @pytest.mark.parametrize("fault", faults.all())
 def test_a_post_whose_answer_is_lost_has_started_its_job(service, interception, fault):
-    client = IndexingJobClient("any", session=interception.session(), clock=service.clock, retries=0)
+    client = IndexingJobClient(
+        "any", session=interception.session(), clock=service.clock, retries=0
+    )
     service.inject(fault, on="create")
     with contextlib.suppress(IndexJobError):
         client.create("base")
@@ -245,7 +257,9 @@ def test_what_is_no_fault_is_named(service):
 
 def test_a_fault_of_ones_own(service, interception):
     url = f"{API}{JOBS}/{service.start().uuid}"
-    service.inject(Fault(name="teapot", status=418, body=b"short and stout", content_type="text/plain"))
+    service.inject(
+        Fault(name="teapot", status=418, body=b"short and stout", content_type="text/plain")
+    )
     assert by_requests(url) == (418, b"short and stout")
     service.inject(faults.get("rate-limit", retry_after=30))
     assert requests.get(url, headers=HEADERS, timeout=5).headers["retry-after"] == "30"

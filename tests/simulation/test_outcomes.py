@@ -23,12 +23,18 @@ from pytest_indexjob import (
     scenarios,
 )
 
-ODD = [name for name in scenarios.names() if name not in {each.name for each in scenarios.outcomes()}]
+ODD = [
+    name for name in scenarios.names() if name not in {each.name for each in scenarios.outcomes()}
+]
 
 
-def test_every_end_is_returned_and_consistent(indexjob_outcome, indexjob_client, indexjob_simulator):
+def test_every_end_is_returned_and_consistent(
+    indexjob_outcome, indexjob_client, indexjob_simulator
+):
     polls = []
-    job = indexjob_client.wait(indexjob_simulator.start(indexjob_outcome).uuid, on_poll=polls.append)
+    job = indexjob_client.wait(
+        indexjob_simulator.start(indexjob_outcome).uuid, on_poll=polls.append
+    )
     assert_finished(job)
     assert_status(job, indexjob_outcome.status)
     assert_phase(job, indexjob_outcome.phase)

@@ -1,4 +1,5 @@
-"""What goes wrong in code that polls, each seen in public code: a scenario catches it, and the message tells why."""
+"""What goes wrong in code that polls, each seen in public code: a scenario catches it, and the
+message tells why."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ FAULTS = {
         def test_it(indexjob_simulator, indexjob_clock):
             wait(indexjob_simulator.start("no-changes").uuid)
         """,
-        "the job ended NO_CHANGES and was asked for * more times: the code under test does not take NO_CHANGES",
+        (
+            "the job ended NO_CHANGES and was asked for * more times: the code under test does not"
+            " take NO_CHANGES"
+        ),
     ),
     "checks its time-out only where there is a phase (the official client)": (
         """
@@ -39,7 +43,10 @@ FAULTS = {
             job = indexjob_simulator.start("missing-phase")
             client.knowledge_bases.indexing_jobs.wait_for_completion(job.uuid, timeout=60)
         """,
-        "the answers hold no phase: code whose time-out is checked only where there is one never stops",
+        (
+            "the answers hold no phase: code whose time-out is checked only where there is one"
+            " never stops"
+        ),
     ),
     "takes phase SUCCEEDED for success (the official client)": (
         """

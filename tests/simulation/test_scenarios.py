@@ -59,7 +59,11 @@ def test_overrides_are_what_the_job_then_says():
         total_bytes=7,
     )
     sources = scenario.steps[-1].data_sources
-    total = {name: sum(getattr(each, name) for each in sources) for name in vars(sources[0]) if name.endswith("count")}
+    total = {
+        name: sum(getattr(each, name) for each in sources)
+        for name in vars(sources[0])
+        if name.endswith("count")
+    }
     assert total == {
         "total_file_count": 10,
         "indexed_file_count": 5,
@@ -68,7 +72,11 @@ def test_overrides_are_what_the_job_then_says():
         "skipped_item_count": 3,
         "removed_item_count": 4,
     }
-    assert (len(sources), scenario.duration, sum(each.total_bytes for each in sources)) == (3, 60, 7)
+    assert (len(sources), scenario.duration, sum(each.total_bytes for each in sources)) == (
+        3,
+        60,
+        7,
+    )
 
 
 def test_files_that_nobody_chose_make_room():
@@ -103,7 +111,9 @@ def test_what_makes_no_sense_is_named(name, overrides, told):
 
 def test_an_unknown_override_is_named():
     for wrong, near in (("file", "files"), ("failed", "failed_items"), ("durations", "duration")):
-        with pytest.raises(TypeError, match=rf"'{wrong}' can't be overridden \(did you mean {near}\?\)"):
+        with pytest.raises(
+            TypeError, match=rf"'{wrong}' can't be overridden \(did you mean {near}\?\)"
+        ):
             scenarios.get("completed", **{wrong: 3})
     mine = Scenario(name="mine", steps=[Step(at=0, status="PENDING", phase="PENDING")])
     with pytest.raises(TypeError, match="write files into your own steps"):
@@ -140,7 +150,14 @@ def test_a_scenario_of_ones_own():
         ([], "needs a first step at 0"),
         ([(5, "PENDING", "PENDING")], "needs a first step at 0"),
         ([(0, "PENDING", "PENDING"), (0, "IN_PROGRESS", "RUNNING")], "forwards in time"),
-        ([(0, "PENDING", "PENDING"), (9, "IN_PROGRESS", "RUNNING"), (5, "COMPLETED", "SUCCEEDED")], "forwards"),
+        (
+            [
+                (0, "PENDING", "PENDING"),
+                (9, "IN_PROGRESS", "RUNNING"),
+                (5, "COMPLETED", "SUCCEEDED"),
+            ],
+            "forwards",
+        ),
         ([(0, "COMPLETED", "SUCCEEDED"), (9, "IN_PROGRESS", "RUNNING")], "an end is not left"),
         ([(-1, "PENDING", "PENDING")], "0 or more seconds"),
         ([(float("nan"), "PENDING", "PENDING")], "0 or more seconds"),
@@ -149,14 +166,21 @@ def test_a_scenario_of_ones_own():
 )
 def test_a_life_that_no_job_has_is_refused(steps, told):
     with pytest.raises(ValueError, match=told):
-        Scenario(name="mine", steps=[Step(at=at, status=status, phase=phase) for at, status, phase in steps])
+        Scenario(
+            name="mine",
+            steps=[Step(at=at, status=status, phase=phase) for at, status, phase in steps],
+        )
 
 
 def test_a_recording_makes_a_scenario():
     path = shipped_folder() / "completed.yaml"
     for cassette in (path, str(path), "completed", open_cassettes(["completed"], path.parent)):
         scenario = Scenario.from_cassette(cassette)
-        assert (scenario.name, scenario.status.name, scenario.duration) == ("completed", "COMPLETED", 60.0)
+        assert (scenario.name, scenario.status.name, scenario.duration) == (
+            "completed",
+            "COMPLETED",
+            60.0,
+        )
         assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
     with pytest.raises(ValueError, match="no poll of a job"):
         Scenario.from_cassette(shipped_folder() / "not-found.yaml")

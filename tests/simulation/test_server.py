@@ -50,7 +50,9 @@ def test_one_connection_serves_many_requests(server):
 
 def test_a_body_in_chunks_is_read(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    connection.request("POST", JOBS, iter([b'{"knowledge_base', b'_uuid": "x"}']), HEADERS, encode_chunked=True)
+    connection.request(
+        "POST", JOBS, iter([b'{"knowledge_base', b'_uuid": "x"}']), HEADERS, encode_chunked=True
+    )
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["job"]["knowledge_base_uuid"]) == (200, "x")
     connection.close()
@@ -88,8 +90,13 @@ def test_a_poll_moves_the_clock(server):
     server.step_per_poll = 100.0
     job = server.simulator.start()
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    polls = [json.loads(ask(connection, "GET", f"{JOBS}/{job.uuid}")[1])["job"]["status"] for _ in range(4)]
-    assert [poll.removeprefix("INDEX_JOB_STATUS_") for poll in polls] == ["IN_PROGRESS"] * 3 + ["COMPLETED"]
+    polls = [
+        json.loads(ask(connection, "GET", f"{JOBS}/{job.uuid}")[1])["job"]["status"]
+        for _ in range(4)
+    ]
+    assert [poll.removeprefix("INDEX_JOB_STATUS_") for poll in polls] == ["IN_PROGRESS"] * 3 + [
+        "COMPLETED"
+    ]
     connection.close()
 
 
@@ -158,7 +165,9 @@ def test_the_official_client_in_another_process_by_its_variables(server):
     server.step_per_poll = 50.0
     job = server.simulator.start("partial")
     command = [sys.executable, "-c", GRADIENT, job.uuid]
-    done = subprocess.run(command, env=os.environ | server.env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, env=os.environ | server.env, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "INDEX_JOB_STATUS_PARTIAL"
 
 
@@ -217,7 +226,11 @@ def test_an_answer_without_a_body_bears_no_length(status):
     for _ in range(2):  # the connection stays usable
         connection.request("GET", "/")
         answer = connection.getresponse()
-        assert (answer.status, answer.getheader("content-length"), answer.read()) == (status, None, b"")
+        assert (answer.status, answer.getheader("content-length"), answer.read()) == (
+            status,
+            None,
+            b"",
+        )
     connection.close()
     server.stop()
 
@@ -241,11 +254,15 @@ def test_a_delay_is_spent_once_by_a_server_of_ones_own(server):
 
 def urls_of(connection, simulator_uuid):
     links = json.loads(ask(connection, "GET", f"{JOBS}?per_page=1")[1])["links"]["pages"]
-    report = json.loads(ask(connection, "GET", f"{JOBS}/{simulator_uuid}/details_signed_url")[1])["signed_url"]
+    report = json.loads(ask(connection, "GET", f"{JOBS}/{simulator_uuid}/details_signed_url")[1])[
+        "signed_url"
+    ]
     return [*links.values(), report]
 
 
-def test_every_url_that_a_served_simulator_sends_leads_back_to_the_server(indexjob_server, indexjob_simulator):
+def test_every_url_that_a_served_simulator_sends_leads_back_to_the_server(
+    indexjob_server, indexjob_simulator
+):
     first, _ = indexjob_simulator.start(duration=1), indexjob_simulator.start()
     connection = http.client.HTTPConnection("127.0.0.1", indexjob_server.port)
     urls = urls_of(connection, first.uuid)

@@ -45,11 +45,17 @@ def client_of(service, **options):
     interception = Interception(service.journal, service.clock)
     service._keeps_journal = False
     interception.simulate(service)
-    return IndexingJobClient("any", session=interception.session(), clock=service.clock, retries=0, **options)
+    return IndexingJobClient(
+        "any", session=interception.session(), clock=service.clock, retries=0, **options
+    )
 
 
 def ask(service, method, url, body=b"", headers=TOKEN):
-    return service.handle(Request(method, url, headers, body if isinstance(body, bytes) else json.dumps(body).encode()))
+    return service.handle(
+        Request(
+            method, url, headers, body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
+    )
 
 
 def polls_of(service, uuid, client):
@@ -61,7 +67,14 @@ def polls_of(service, uuid, client):
 def test_the_life_of_a_completed_job_is_as_the_live_service_shows_it(service):
     client = client_of(service)
     posted = client.create("a-knowledge-base")
-    assert posted.to_wire().keys() == {"uuid", "knowledge_base_uuid", "created_at", "updated_at", "phase", "status"}
+    assert posted.to_wire().keys() == {
+        "uuid",
+        "knowledge_base_uuid",
+        "created_at",
+        "updated_at",
+        "phase",
+        "status",
+    }
     assert (posted.status.name, posted.phase.name) == ("PENDING", "PENDING")
     polls = polls_of(service, posted.uuid, client)
     assert (polls[0].status.name, polls[0].phase.name) == ("IN_PROGRESS", "RUNNING")
@@ -102,9 +115,12 @@ CALLS = [
     ("GET", "{jobs}/{uuid}/details_signed_url"),
     ("GET", "{api}/v2/gen-ai/knowledge_bases/{base}/indexing_jobs"),
 ]
-# Without the wrapper an answer is valid by the published document, but our schema is stricter: it asks for it.
+# Without the wrapper an answer is valid by the published document, but our schema is stricter: it
+# asks for it.
 LEFT_OUT = ("missing-job", "many-data-sources")
-BY_CONTRACT = [name for name in scenarios.names() if scenarios.get(name).by_contract and name not in LEFT_OUT]
+BY_CONTRACT = [
+    name for name in scenarios.names() if scenarios.get(name).by_contract and name not in LEFT_OUT
+]
 
 
 @settings(max_examples=150, deadline=None)
@@ -240,7 +256,12 @@ def test_a_token_is_asked_for():
     for headers in ((), (("Authorization", "Bearer bad"),), (("Authorization", "Basic good"),)):
         answer = ask(service, "GET", f"{JOBS}/{job.uuid}", headers=headers)
         assert (answer.status, json.loads(answer.body)["id"]) == (401, "unauthorized")
-    assert ask(service, "GET", f"{JOBS}/{job.uuid}", headers=(("authorization", "bearer good"),)).status == 200
+    assert (
+        ask(
+            service, "GET", f"{JOBS}/{job.uuid}", headers=(("authorization", "bearer good"),)
+        ).status
+        == 200
+    )
     with pytest.raises(AuthenticationError):
         client_of(service).get(job.uuid)
 
@@ -308,7 +329,9 @@ def test_an_invented_call_fails_its_test(pytester):
     """)
     result = pytester.runpytest("-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*GET https://api.digitalocean.com/v2/gen-ai/jobs/1?key=REDACTED is no call of*"])
+    result.stdout.fnmatch_lines(
+        ["*GET https://api.digitalocean.com/v2/gen-ai/jobs/1?key=REDACTED is no call of*"]
+    )
     result.stdout.no_fnmatch_line("*Bearer HUSH*")
 
 
@@ -351,9 +374,14 @@ def test_a_uuid_is_given_once(service):
 
 
 def test_odd_forms_are_as_they_say(service):
-    uuids_of = {name: service.start(name).uuid for name in scenarios.names() if name != "many-data-sources"}
+    uuids_of = {
+        name: service.start(name).uuid for name in scenarios.names() if name != "many-data-sources"
+    }
     service.clock.advance(500)
-    wires = {name: json.loads(ask(service, "GET", f"{JOBS}/{uuid}").body) for name, uuid in uuids_of.items()}
+    wires = {
+        name: json.loads(ask(service, "GET", f"{JOBS}/{uuid}").body)
+        for name, uuid in uuids_of.items()
+    }
     assert wires["missing-job"] == {}
     assert "phase" not in wires["missing-phase"]["job"]
     assert "status" not in wires["missing-status"]["job"]

@@ -23,23 +23,34 @@ from pytest_indexjob.story.page import write_report
 pytest.importorskip("jinja2")
 
 JSON = (("Content-Type", "application/json"),)
-LIMITED = Response(429, (*JSON, ("retry-after", "2")), b'{"id": "too_many_requests", "message": "slow down"}')
+LIMITED = Response(
+    429, (*JSON, ("retry-after", "2")), b'{"id": "too_many_requests", "message": "slow down"}'
+)
 MISSING = Response(404, JSON, b'{"id": "not_found", "message": "no such job"}')
 COVERAGE = {"matrix": {"COMPLETED": {"SUCCEEDED": 3}, "NEW": {"ODD": 1}}, "other": {"timeout": 2}}
-HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=1'><!-- \u2028 & {{ 7*7 }}"
+HOSTILE = (
+    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked=1'><!-- \u2028 &"
+    " {{ 7*7 }}"
+)
 
 
 def polls(*answers, every=5.0, method="GET", url=JOB_URL):
     return [
-        Exchange(Request(method, url), None, answer, every * at)
-        if isinstance(answer, Exception)
-        else Exchange(Request(method, url), answer, None, every * at)
+        (
+            Exchange(Request(method, url), None, answer, every * at)
+            if isinstance(answer, Exception)
+            else Exchange(Request(method, url), answer, None, every * at)
+        )
         for at, answer in enumerate(answers)
     ]
 
 
 def files(indexed, total):
-    source = {"indexed_file_count": str(indexed), "total_file_count": str(total), "failed_item_count": "1"}
+    source = {
+        "indexed_file_count": str(indexed),
+        "total_file_count": str(total),
+        "failed_item_count": "1",
+    }
     return job_answer(
         status="INDEX_JOB_STATUS_IN_PROGRESS",
         phase="BATCH_JOB_PHASE_RUNNING",
@@ -49,11 +60,15 @@ def files(indexed, total):
     )
 
 
-LIFE = polls(*[RUNNING] * 4, files(2, 5), LIMITED, TransportFault("timeout"), files(2, 5), MISSING, COMPLETED)
+LIFE = polls(
+    *[RUNNING] * 4, files(2, 5), LIMITED, TransportFault("timeout"), files(2, 5), MISSING, COMPLETED
+)
 
 
 def record(nodeid="tests/test_a.py::test_life", outcome="passed", exchanges=LIFE, sleeps=()):
-    return timeline.test_record(nodeid, outcome, 0.5, exchanges, sleeps, redact=Redaction().redact_text)
+    return timeline.test_record(
+        nodeid, outcome, 0.5, exchanges, sleeps, redact=Redaction().redact_text
+    )
 
 
 def records():
@@ -84,7 +99,9 @@ def test_one_file_with_its_policy(tmp_path):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{name}-src 'sha256-{digest}'" in page
     assert "default-src 'none'" in page
-    assert not re.search(r"<(link|img|iframe)|\son\w+=| style=|https?://(?!www\.w3\.org/2000/svg|api\.)", page)
+    assert not re.search(
+        r"<(link|img|iframe)|\son\w+=| style=|https?://(?!www\.w3\.org/2000/svg|api\.)", page
+    )
 
 
 def test_failures_come_first_and_all_are_there(tmp_path):
@@ -97,8 +114,15 @@ def test_failures_come_first_and_all_are_there(tmp_path):
         "passed",
         "skipped",
     ]
-    assert [test[0].rpartition("::test_")[2] for test in data_of(page)["tests"]][:3] == ["two", "four", "one"]
-    assert '<span class="module">tests/test_b.py::TestB::</span><span class="own">test_three[a-b::c]' in page
+    assert [test[0].rpartition("::test_")[2] for test in data_of(page)["tests"]][:3] == [
+        "two",
+        "four",
+        "one",
+    ]
+    assert (
+        '<span class="module">tests/test_b.py::TestB::</span><span class="own">test_three[a-b::c]'
+        in page
+    )
     assert 'class="card coverage"' not in page
 
 
@@ -113,10 +137,16 @@ def test_each_body_is_there_once_and_whole(tmp_path):
 def test_hostile_text_is_text(tmp_path, text):
     answer = job_answer(status=text, phase=text, uuid=text, error_details=text)
     raw = Response(502, (), text.encode("utf-8", "replace"), reason=text)
-    exchanges = [*polls(answer, raw, OSError(text)), *polls(COMPLETED, url=f"{JOB_URL}/{text}", method=text)]
+    exchanges = [
+        *polls(answer, raw, OSError(text)),
+        *polls(COMPLETED, url=f"{JOB_URL}/{text}", method=text),
+    ]
     written = record(f"t.py::test[{text}]", text, exchanges)
     write_report(
-        tmp_path / "report.html", [written], title=text, coverage={"matrix": {text: {text: 1}}, "other": {text: 1}}
+        tmp_path / "report.html",
+        [written],
+        title=text,
+        coverage={"matrix": {text: {text: 1}}, "other": {text: 1}},
     )
     page = (tmp_path / "report.html").read_bytes().decode()
     assert page.count("<script") == page.count("</script>") == 2
@@ -136,7 +166,9 @@ def test_without_jinja_one_line_says_what_to_install(tmp_path, monkeypatch):
 def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "report.html"
     path.write_text("old")
-    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         write_report(path, records())
     assert path.read_text() == "old"
@@ -148,12 +180,26 @@ def two_thousand():
     """Tests of which no body is like another's."""
     made = []
     for at in range(2_000):
-        running = {"status": "INDEX_JOB_STATUS_IN_PROGRESS", "phase": "BATCH_JOB_PHASE_RUNNING", "test": f"{at}"}
-        ended = {"status": "INDEX_JOB_STATUS_COMPLETED", "phase": "BATCH_JOB_PHASE_SUCCEEDED", "test": f"{at}"}
+        running = {
+            "status": "INDEX_JOB_STATUS_IN_PROGRESS",
+            "phase": "BATCH_JOB_PHASE_RUNNING",
+            "test": f"{at}",
+        }
+        ended = {
+            "status": "INDEX_JOB_STATUS_COMPLETED",
+            "phase": "BATCH_JOB_PHASE_SUCCEEDED",
+            "test": f"{at}",
+        }
         life = [job_answer(**running, poll=poll) for poll in range(6)]
         changes = [files(indexed, 5) for indexed in range(6)]
         answers = polls(*life, *changes, LIMITED, job_answer(**ended, text="x" * 600))
-        made.append(record(f"tests/test_{at // 40}.py::test_{at}", "failed" if at % 40 == 7 else "passed", answers))
+        made.append(
+            record(
+                f"tests/test_{at // 40}.py::test_{at}",
+                "failed" if at % 40 == 7 else "passed",
+                answers,
+            )
+        )
     return made
 
 
@@ -175,7 +221,10 @@ def test_beyond_the_limits_ends_of_stories_are_kept(tmp_path):
 
 def large():
     """Tests whose bodies are more than a report holds."""
-    return [record(f"test_{at}", exchanges=polls(job_answer(text=f"{at}" * 3_000))) for at in range(1_000, 1_600)]
+    return [
+        record(f"test_{at}", exchanges=polls(job_answer(text=f"{at}" * 3_000)))
+        for at in range(1_000, 1_600)
+    ]
 
 
 def test_beyond_the_limits_bodies_are_left_out(tmp_path):
@@ -195,7 +244,9 @@ if importlib.util.find_spec("selenium"):
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 DRIVER = shutil.which("chromedriver")
 
 
@@ -217,7 +268,8 @@ def chromium():
 
 
 class Page:
-    """A report in the browser. Whatever a test does to it, the console stays empty and no request leaves it."""
+    """A report in the browser. Whatever a test does to it, the console stays empty and no
+    request leaves it."""
 
     def __init__(self, driver, folder):
         self.driver = driver
@@ -259,16 +311,27 @@ class Page:
 
     def names(self):
         return self.js(
-            "return [...document.querySelectorAll('.own')].filter(e => e.checkVisibility()).map(e => e.textContent)"
+            "return [...document.querySelectorAll('.own')].filter(e => e.checkVisibility()).map(e"
+            " => e.textContent)"
         )
 
     def panel(self):
         return self.one(".panel").text
 
     def requests(self):
-        messages = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
-        urls = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
-        return {url for url in urls if not url.startswith((self.folder.as_uri(), "about:", "data:text/html"))}
+        messages = (
+            json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
+        )
+        urls = [
+            each["params"]["request"]["url"]
+            for each in messages
+            if each["method"] == "Network.requestWillBeSent"
+        ]
+        return {
+            url
+            for url in urls
+            if not url.startswith((self.folder.as_uri(), "about:", "data:text/html"))
+        }
 
 
 @pytest.fixture
@@ -287,7 +350,11 @@ def test_filter_by_outcome(page):
     assert list(buttons) == ["all 5", "failed 1", "error 1", "passed 2", "skipped 1"]
     buttons["passed 2"].click()
     assert page.names() == ["test_one", "test_five"]
-    assert [button.get_attribute("aria-pressed") for button in buttons.values()] == [*["false"] * 3, "true", "false"]
+    assert [button.get_attribute("aria-pressed") for button in buttons.values()] == [
+        *["false"] * 3,
+        "true",
+        "false",
+    ]
     assert page.one(".found").text == "2 of 5 tests"
     buttons["all 5"].click()
     assert len(page.names()) == 5
@@ -313,7 +380,12 @@ def test_a_picture_is_drawn_when_a_test_is_opened(page):
     assert page.all("main svg") == []
     page.unfold()
     assert len(page.all("#t0 svg[role=img] .band")) == 2 + 2
-    assert [label.text for label in page.all("#t0 .band text")] == ["IN_PROGRESS", "COMPLETED", "RUNNING", "SUCCEEDED"]
+    assert [label.text for label in page.all("#t0 .band text")] == [
+        "IN_PROGRESS",
+        "COMPLETED",
+        "RUNNING",
+        "SUCCEEDED",
+    ]
     # Four equal polls, then a change, 429, no answer, a retry, 404 and the end.
     kinds = [mark.get_attribute("class").split()[1] for mark in page.all("#t0 .picture .mark")]
     assert kinds == ["ok", "ok", "fault", "fault", "retry", "error", "ok"]
@@ -355,12 +427,17 @@ def test_the_keyboard_alone_is_enough(page):
     page.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     page.until(lambda: "→ timeout" in page.panel())
     label = page.js("return document.activeElement.getAttribute('aria-label')")
-    assert label.startswith("Call 4 of 7: GET /v2/gen-ai/indexing_jobs/5c0e1d52…, fault timeout, 30 s")
+    assert label.startswith(
+        "Call 4 of 7: GET /v2/gen-ai/indexing_jobs/5c0e1d52…, fault timeout, 30 s"
+    )
     page.keys(Keys.END, Keys.ARROW_RIGHT)
     page.until(lambda: "COMPLETED" in page.panel())
     page.keys(Keys.HOME, Keys.ARROW_LEFT, Keys.ARROW_DOWN, Keys.ENTER)
     assert page.one("#t0 .exchange[open] pre").is_displayed()
-    assert page.js("return document.activeElement.parentElement === document.querySelectorAll('#t0 .exchange')[1]")
+    assert page.js(
+        "return document.activeElement.parentElement === document.querySelectorAll('#t0"
+        " .exchange')[1]"
+    )
     # One stop for all marks: a tab goes on to the list.
     assert len(page.all("#t0 .mark[tabindex='0']")) == 1
 
@@ -374,7 +451,8 @@ def test_a_link_opens_its_test_and_a_lone_test_is_open(page):
 
 def test_no_time_no_calls_and_two_jobs(page):
     other = [
-        Exchange(Request("GET", f"{JOB_URL[:-1]}9"), each.response, None, each.at) for each in polls(RUNNING, COMPLETED)
+        Exchange(Request("GET", f"{JOB_URL[:-1]}9"), each.response, None, each.at)
+        for each in polls(RUNNING, COMPLETED)
     ]
     two = job_answer(uuid="", status="INDEX_JOB_STATUS_PENDING", phase="BATCH_JOB_PHASE_PENDING")
     page.open(
@@ -409,7 +487,11 @@ def test_hostile_text_runs_nothing(page):
     answer = job_answer(status=HOSTILE, phase=HOSTILE, uuid=HOSTILE, error_details=HOSTILE)
     raw = Response(502, (), HOSTILE.encode())
     hostile = record(f"t.py::test[{HOSTILE}]", HOSTILE, polls(answer, raw, OSError(HOSTILE)))
-    page.open([hostile], title=HOSTILE, coverage={"matrix": {HOSTILE: {HOSTILE: 1}}, "other": {HOSTILE: 1}})
+    page.open(
+        [hostile],
+        title=HOSTILE,
+        coverage={"matrix": {HOSTILE: {HOSTILE: 1}}, "other": {HOSTILE: 1}},
+    )
     for exchange in page.all("#t0 .exchange"):
         page.js("arguments[0].open = true", exchange)
     page.until(lambda: len(page.all("#t0 pre")) == 2)
@@ -427,7 +509,9 @@ def test_it_fits_and_is_accessible(page, theme, width):
     page.unfold()
     page.all("#t0 .exchange")[2].click()
     page.keys(Keys.SHIFT + Keys.TAB)
-    assert page.js("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.js(
+        "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
     dark = page.js("return getComputedStyle(document.body).backgroundColor") == "rgb(19, 22, 25)"
     assert dark == (theme == "dark")
     # The package comes with an old axe-core; the variable names the file of a newer one.

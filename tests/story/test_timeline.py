@@ -21,10 +21,13 @@ from pytest_indexjob.story import record as timeline
 JOBS_URL = JOB_URL.rpartition("/")[0]
 GET = Request("GET", JOB_URL)
 JSON = (("Content-Type", "application/json"),)
-LIMITED = Response(429, (*JSON, ("retry-after", "2")), b'{"id": "too_many_requests", "message": "slow down"}')
+LIMITED = Response(
+    429, (*JSON, ("retry-after", "2")), b'{"id": "too_many_requests", "message": "slow down"}'
+)
 REDACT = Redaction(["Alice"]).redact_text
 story, story_text, record_of = (
-    functools.partial(form, redact=REDACT) for form in (timeline.story, timeline.story_text, timeline.test_record)
+    functools.partial(form, redact=REDACT)
+    for form in (timeline.story, timeline.story_text, timeline.test_record)
 )
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -43,7 +46,11 @@ def polls(*answers, every=5.0):
 
 def files(indexed, total, **more):
     source = {"indexed_file_count": str(indexed), "total_file_count": str(total), **more}
-    return job_answer(status="INDEX_JOB_STATUS_IN_PROGRESS", phase="BATCH_JOB_PHASE_RUNNING", data_source_jobs=[source])
+    return job_answer(
+        status="INDEX_JOB_STATUS_IN_PROGRESS",
+        phase="BATCH_JOB_PHASE_RUNNING",
+        data_source_jobs=[source],
+    )
 
 
 def notes(moments):
@@ -58,9 +65,13 @@ def simulated(scenario, count, *, every=5.0, fault=None, times=1):
         if at == 3 and fault:
             simulator.inject(fault, times=times)
         with contextlib.suppress(TransportFault):
-            simulator.handle(Request("GET", f"{JOBS_URL}/{job.uuid}", (("Authorization", "Bearer x"),)))
+            simulator.handle(
+                Request("GET", f"{JOBS_URL}/{job.uuid}", (("Authorization", "Bearer x"),))
+            )
         simulator.clock.sleep(every)
-    return simulator.journal.exchanges, list(zip(simulator.clock.slept_at, simulator.clock.sleeps, strict=True))
+    return simulator.journal.exchanges, list(
+        zip(simulator.clock.slept_at, simulator.clock.sleeps, strict=True)
+    )
 
 
 # Moments.
@@ -68,8 +79,22 @@ def simulated(scenario, count, *, every=5.0, fault=None, times=1):
 
 def test_equal_polls_in_a_row_are_one_moment():
     moments = story(polls(RUNNING, RUNNING, RUNNING, files(2, 5, failed_item_count="1"), COMPLETED))
-    assert [(moment.at, moment.until, moment.times) for moment in moments] == [(0, 10, 3), (15, 15, 1), (20, 20, 1)]
-    assert moments[0] == (0, "GET /v2/gen-ai/indexing_jobs/5c0e1d52…", "200", "RUNNING", "IN_PROGRESS", "", 3, 10, "")
+    assert [(moment.at, moment.until, moment.times) for moment in moments] == [
+        (0, 10, 3),
+        (15, 15, 1),
+        (20, 20, 1),
+    ]
+    assert moments[0] == (
+        0,
+        "GET /v2/gen-ai/indexing_jobs/5c0e1d52…",
+        "200",
+        "RUNNING",
+        "IN_PROGRESS",
+        "",
+        3,
+        10,
+        "",
+    )
     assert moments[1].counts == "2/5 files · 1 failed"
     assert moments[2][3:5] == ("SUCCEEDED", "COMPLETED")
 
@@ -85,7 +110,9 @@ def test_two_jobs_polled_in_turn_have_a_moment_each():
 
 def test_updated_times_are_no_change_but_counts_are():
     running = {"status": "INDEX_JOB_STATUS_IN_PROGRESS", "phase": "BATCH_JOB_PHASE_RUNNING"}
-    answers = [job_answer(**running, updated_at=f"2025-10-31T01:08:{second}Z") for second in range(10, 60)]
+    answers = [
+        job_answer(**running, updated_at=f"2025-10-31T01:08:{second}Z") for second in range(10, 60)
+    ]
     assert [moment.times for moment in story(polls(*answers))] == [50]
     record = record_of("t", "passed", 0, polls(*answers))
     assert [json.loads(body)["job"]["updated_at"][-3:] for body in record["bodies"]] == ["59Z"]
@@ -93,7 +120,13 @@ def test_updated_times_are_no_change_but_counts_are():
 
 def test_a_simulated_life():
     moments = story(*simulated("completed", 200))
-    assert [moment.counts for moment in moments[:-1]] == ["", "0/5 files", "2/5 files", "5/5 files", "5/5 files"]
+    assert [moment.counts for moment in moments[:-1]] == [
+        "",
+        "0/5 files",
+        "2/5 files",
+        "5/5 files",
+        "5/5 files",
+    ]
     assert sum(moment.times for moment in moments[:-1]) == 200
     assert [moment.status for moment in moments] == [*["IN_PROGRESS"] * 4, "COMPLETED", ""]
 
@@ -109,7 +142,10 @@ def test_retries_and_faults_are_marked():
 @pytest.mark.parametrize("kind", ["refused", "reset", "timeout"])
 def test_no_answer_is_a_fault_and_the_next_a_retry(kind):
     moments = story([failed(TransportFault(kind)), answered(RUNNING, 1)])
-    assert [(moment.http, moment.note) for moment in moments] == [(kind, f"fault: {kind}"), ("200", "retry")]
+    assert [(moment.http, moment.note) for moment in moments] == [
+        (kind, f"fault: {kind}"),
+        ("200", "retry"),
+    ]
 
 
 def test_another_request_after_a_fault_is_no_retry():
@@ -120,7 +156,10 @@ def test_another_request_after_a_fault_is_no_retry():
 
 def test_another_error_is_named_by_its_kind():
     (moment,) = story([failed(CassetteMissError("no recorded answer\nfits", request=GET))])
-    assert (moment.http, moment.note) == ("CassetteMissError", "fault: CassetteMissError: no recorded answer")
+    assert (moment.http, moment.note) == (
+        "CassetteMissError",
+        "fault: CassetteMissError: no recorded answer",
+    )
     (moment,) = story([failed(None)])
     assert moment.http == "none"
 
@@ -136,11 +175,23 @@ def test_sleeps_stand_where_they_were():
 @pytest.mark.parametrize(
     ("path", "response", "summary"),
     [
-        ("", Response(200, JSON, b'{"jobs": [{}, {}], "meta": {"page": 1, "pages": 3}}'), "page 1 of 3 · 2 jobs"),
+        (
+            "",
+            Response(200, JSON, b'{"jobs": [{}, {}], "meta": {"page": 1, "pages": 3}}'),
+            "page 1 of 3 · 2 jobs",
+        ),
         ("", Response(200, JSON, b'{"jobs": [{}]}'), "1 job"),
         ("", Response(200, JSON, b'{"jobs": [], "meta": []}'), "0 jobs"),
-        ("/x/data_sources", Response(200, JSON, b'{"indexed_data_sources": [{}, {}]}'), "2 data sources"),
-        ("/x/details_signed_url", Response(200, JSON, b'{"signed_url": "https://x/?s=1"}'), "a signed URL"),
+        (
+            "/x/data_sources",
+            Response(200, JSON, b'{"indexed_data_sources": [{}, {}]}'),
+            "2 data sources",
+        ),
+        (
+            "/x/details_signed_url",
+            Response(200, JSON, b'{"signed_url": "https://x/?s=1"}'),
+            "a signed URL",
+        ),
         ("/x", Response(404, JSON, b'{"id": "not_found"}'), "404 not_found"),
         ("/x", Response(502, (), b"<html>"), "502 Bad Gateway"),
         ("/x", Response(404, JSON, b"[]"), "404 Not Found"),
@@ -151,7 +202,11 @@ def test_sleeps_stand_where_they_were():
         ("/x", Response(200, JSON, b"[1]"), "not a job"),
         ("/x", Response(200, JSON, b""), "an empty body"),
         ("/x", Response(200, JSON, b'{"job'), "broken JSON, 5 bytes"),
-        ("/x", Response(200, (("Content-Type", "text/html; charset=x"),), b"<html>"), "6 bytes of text/html"),
+        (
+            "/x",
+            Response(200, (("Content-Type", "text/html; charset=x"),), b"<html>"),
+            "6 bytes of text/html",
+        ),
         ("/x", Response(200, JSON, b"[" * 100_000), "broken JSON, 100000 bytes"),
         ("/x", Response(200, JSON, b'{"job": {}}', cut_after=3), "cut short"),
     ],
@@ -164,7 +219,8 @@ def test_answers_without_a_job_have_a_short_summary(path, response, summary):
 def test_a_bad_answer_of_the_service_is_a_fault_but_a_report_is_none():
     broken = answered(Response(200, JSON, b"{"))
     report = answered(
-        Response(200, (("Content-Type", "text/csv"),), b"a,b"), request=Request("GET", "https://x.test/r")
+        Response(200, (("Content-Type", "text/csv"),), b"a,b"),
+        request=Request("GET", "https://x.test/r"),
     )
     assert notes(story([broken, report])) == ["fault: not JSON", ""]
     assert story([report])[0].call == "GET https://x.test/r"
@@ -174,7 +230,9 @@ def test_a_bad_answer_of_the_service_is_a_fault_but_a_report_is_none():
 def test_every_fault_of_the_catalogue_shows(fault):
     exchanges, sleeps = simulated("completed", 8, fault=fault)
     moments = story(exchanges, sleeps)
-    odd = [moment for moment in moments[:-1] if moment.http != "200" or moment.note.startswith("fault")]
+    odd = [
+        moment for moment in moments[:-1] if moment.http != "200" or moment.note.startswith("fault")
+    ]
     assert len(odd) == 1
 
 
@@ -218,7 +276,8 @@ def columns(line):
 
 @pytest.mark.parametrize("width", [1, 30, 40, 57, 80, 200])
 @pytest.mark.parametrize(
-    "scenario", ["partial", "many-data-sources", "future-status", "missing-job", "string-counts-at-uint64-max"]
+    "scenario",
+    ["partial", "many-data-sources", "future-status", "missing-job", "string-counts-at-uint64-max"],
 )
 def test_text_fits_the_width(width, scenario):
     exchanges, sleeps = simulated(scenario, 80, fault="read-timeout", times=2)
@@ -282,7 +341,12 @@ SECRET = "s3cr3t-value"
 SECRET_BODIES = [
     {"signed_url": f"https://x.test/r?X-Amz-Signature={SECRET}"},
     {"job": {"uuid": JOB_UUID, "note": f"see https://u:{SECRET}@x.test/a?sig={SECRET}#{SECRET}"}},
-    {"access_token": SECRET, "Password": [SECRET], "client-secret": {"a": SECRET}, "apiKey": SECRET},
+    {
+        "access_token": SECRET,
+        "Password": [SECRET],
+        "client-secret": {"a": SECRET},
+        "apiKey": SECRET,
+    },
     {"list": [{"token": SECRET}]},
     {"message": f"Authorization: Bearer {SECRET}"},
     {"message": f"dop_v1_{SECRET.replace('-', '')}"},
@@ -294,8 +358,13 @@ SECRET_BODIES = [
 def test_no_secret_is_shown(body, cut):
     raw = json.dumps(body).encode()
     answer = Response(200, JSON, raw[: len(raw) - cut])
-    request = Request("POST", f"{JOBS_URL}?signature={SECRET}", (("Authorization", f"Bearer {SECRET}"),), raw)
-    exchanges = [answered(answer, request=request), failed(OSError(f"https://x.test/?s={SECRET}"), request=request)]
+    request = Request(
+        "POST", f"{JOBS_URL}?signature={SECRET}", (("Authorization", f"Bearer {SECRET}"),), raw
+    )
+    exchanges = [
+        answered(answer, request=request),
+        failed(OSError(f"https://x.test/?s={SECRET}"), request=request),
+    ]
     for text in (
         story_text(exchanges[:1], verbose=True),
         story_text(exchanges, verbose=True),
@@ -326,7 +395,9 @@ def test_a_record_is_json_and_holds_each_body_once():
     assert sum(moment["times"] for moment in record["moments"]) == 75
     assert len(record["bodies"]) == len(set(record["bodies"]))
     end = record["moments"][-1]
-    assert json.loads(record["bodies"][end["answer"]])["job"]["status"] == "INDEX_JOB_STATUS_PARTIAL"
+    assert (
+        json.loads(record["bodies"][end["answer"]])["job"]["status"] == "INDEX_JOB_STATUS_PARTIAL"
+    )
     assert [moment["kind"] for moment in record["moments"]].count("fault") == 1
 
 
@@ -341,7 +412,9 @@ def test_lanes_name_the_calls():
         ("DELETE", "/x", "other"),
     ]
     for method, path, lane in calls:
-        record = record_of("t", "passed", 0, [answered(RUNNING, request=Request(method, JOBS_URL + path))])
+        record = record_of(
+            "t", "passed", 0, [answered(RUNNING, request=Request(method, JOBS_URL + path))]
+        )
         assert record["moments"][0]["lane"] == lane
 
 
@@ -369,7 +442,9 @@ def test_a_large_body_is_cut():
 
 
 def test_hostile_texts_can_be_sent_to_another_process():
-    answer = Response(200, JSON, b'{"job": {"status": "\\ud800", "uuid": "\\udfff"}, "x": "\\ud800\xff"}')
+    answer = Response(
+        200, JSON, b'{"job": {"status": "\\ud800", "uuid": "\\udfff"}, "x": "\\ud800\xff"}'
+    )
     record = record_of("t\ud800", "passed", 0, [answered(answer), failed(OSError("\ud800"))])
     json.dumps(record, ensure_ascii=False).encode()
 
@@ -377,7 +452,9 @@ def test_hostile_texts_can_be_sent_to_another_process():
 def test_known_secrets_are_in_no_form_of_the_story():
     error = OSError("x" * 90 + " Alice and more")
     answer = job_answer(note="it is Alice", status="Alice", phase="Alice", uuid="Alice")
-    refused = Response(400, (("Content-Type", "Alice"),), b'{"id": "Alice", "message": "Alice"}', "Alice")
+    refused = Response(
+        400, (("Content-Type", "Alice"),), b'{"id": "Alice", "message": "Alice"}', "Alice"
+    )
     page = Response(200, (("Content-Type", "text/Alice"),), b"Alice")
     late = Response(429, (("Retry-After", "Alice"),), b"Alice", "Alice")
     request = Request("POST", f"{JOBS_URL}/Alice", body=b"Alice")

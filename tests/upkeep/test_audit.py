@@ -1,4 +1,5 @@
-"""The rules by which cassettes on disk are audited: each fires, and none does on what is as it should be."""
+"""The rules by which cassettes on disk are audited: each fires, and none does on what is as it
+should be."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ def test_a_good_cassette_has_no_findings(write):
 def test_the_shipped_cassettes_break_the_contract_only_where_that_is_their_point():
     findings = audit([shipped_folder()])
     assert len(list(shipped_folder().glob("*.yaml"))) > 20
-    assert sorted((it.path.stem, it.rule, it.line, it.severity, it.problem.split()[0]) for it in findings) == [
+    assert sorted(
+        (it.path.stem, it.rule, it.line, it.severity, it.problem.split()[0]) for it in findings
+    ) == [
         ("future-status", "unknown-value", 2, "warning", "$.job.data_source_jobs[].status"),
         ("future-status", "unknown-value", 2, "warning", "$.job.phase"),
         ("future-status", "unknown-value", 2, "warning", "$.job.status"),
@@ -91,7 +94,10 @@ def test_a_secret_that_yaml_hides_is_told_with_its_line(write, way):
     elif way == "binary request":
         answer, asked = COMPLETED, b"\xff" + TOKEN.encode()
     text = dump(
-        [Interaction(Request("GET", JOB_URL), RUNNING), Interaction(Request("GET", JOB_URL, (), asked), answer)]
+        [
+            Interaction(Request("GET", JOB_URL), RUNNING),
+            Interaction(Request("GET", JOB_URL, (), asked), answer),
+        ]
     )
     if way == "base64":
         text = text.replace(f"'{body.decode()}'", f"!!binary {base64.b64encode(body).decode()}")
@@ -101,7 +107,9 @@ def test_a_secret_that_yaml_hides_is_told_with_its_line(write, way):
     assert TOKEN not in text
     second = [at for at, line in enumerate(text.splitlines(), 1) if line.startswith("- request")][1]
     # The request's body stands on the first line after its start, the answer's on the seventh.
-    assert ("secret", second + (1 if way == "binary request" else 7), "error") in told(audit([write(text)]))
+    assert ("secret", second + (1 if way == "binary request" else 7), "error") in told(
+        audit([write(text)])
+    )
 
 
 def test_a_damaged_cassette_is_searched_for_secrets_too(write):
@@ -136,7 +144,10 @@ def test_what_only_one_of_the_two_yaml_parsers_takes_is_damaged(write):
 def test_what_is_no_cassette_is_told_only_if_named_or_if_it_looks_like_one(write, tmp_path):
     other = write("services: {web: {interactions: 3}}\n", "compose.yaml")
     write(f"# {TOKEN}\n", "empty.yml")
-    cut = [write(text, f"cut{at}.yml") for at, text in enumerate(("interactions: [", '{"interactions": [', "  "))]
+    cut = [
+        write(text, f"cut{at}.yml")
+        for at, text in enumerate(("interactions: [", '{"interactions": [', "  "))
+    ]
     assert sorted(it.path for it in audit([tmp_path])) == cut[:2]
     for paths in ([other], [tmp_path, other], [other, tmp_path]):
         assert ("corrupt", 1, "error") in told(it for it in audit(paths) if it.path == other)
@@ -147,7 +158,12 @@ def test_what_is_not_there_or_no_file_is_told(tmp_path):
     (tmp_path / "loop.yaml").symlink_to("loop.yaml")
     (tmp_path / "a.yaml").mkdir()
     assert audit([tmp_path]) == []
-    paths = [tmp_path / "none.yaml", tmp_path / "pipe.yaml", tmp_path / "loop.yaml", Path("a\0b.yaml")]
+    paths = [
+        tmp_path / "none.yaml",
+        tmp_path / "pipe.yaml",
+        tmp_path / "loop.yaml",
+        Path("a\0b.yaml"),
+    ]
     assert told(audit(paths)) == [("corrupt", None, "error")] * 4
 
 
@@ -161,7 +177,9 @@ def test_folders_are_searched_to_their_depth_but_never_left(write, tmp_path):
     (tmp_path / "inside" / "again.yaml").symlink_to(inside)
     folder = tmp_path / "inside"
     assert [it.path.resolve() for it in audit([folder, folder, inside])] == [inside]
-    assert [it.path for it in audit([tmp_path / "inside" / "file.yaml"])] == [tmp_path / "inside" / "file.yaml"]
+    assert [it.path for it in audit([tmp_path / "inside" / "file.yaml"])] == [
+        tmp_path / "inside" / "file.yaml"
+    ]
 
 
 def test_a_relative_folder(write, tmp_path, monkeypatch):
@@ -177,11 +195,18 @@ def test_a_life_cut_short_is_told_once_a_job_with_the_line_of_its_last_answer(wr
     path = write(cassette_text(RUNNING, RUNNING, RUNNING))
     [finding] = audit([path])
     assert told([finding]) == [("unended", [*starts(path)][2], "warning")]
-    assert finding.problem == f"it polls the job {JOB_UUID} 3 times but ends before the job does, at IN_PROGRESS"
+    assert (
+        finding.problem
+        == f"it polls the job {JOB_UUID} 3 times but ends before the job does, at IN_PROGRESS"
+    )
 
 
 def starts(path):
-    return [at for at, line in enumerate(path.read_text().splitlines(), 1) if line.startswith("- request")]
+    return [
+        at
+        for at, line in enumerate(path.read_text().splitlines(), 1)
+        if line.startswith("- request")
+    ]
 
 
 def test_a_life_that_ends_and_a_single_moment_are_no_finding(write):
@@ -190,7 +215,9 @@ def test_a_life_that_ends_and_a_single_moment_are_no_finding(write):
     assert audit([write(cassette_text(RUNNING))]) == []
     assert audit([write(cassette_text(failed, COMPLETED))]) == []
     assert audit([write(cassette_text(failed, failed))]) == []
-    assert audit([write(cassette_text(RUNNING, RUNNING, url=JOB_URL + "/cancel", method="PUT"))]) == []
+    assert (
+        audit([write(cassette_text(RUNNING, RUNNING, url=JOB_URL + "/cancel", method="PUT"))]) == []
+    )
 
 
 def test_a_life_that_ends_in_errors_or_says_that_it_is_whole(write):
@@ -208,10 +235,14 @@ def test_each_job_has_its_own_life(write):
     path = write(dump(Interaction(Request("GET", url), answer) for url, answer in polls))
     problems = [it.problem for it in audit([path]) if it.rule == "unended"]
     assert problems == [
-        f"it polls the job 6d1f{JOB_UUID[4:]} 2 times but ends before the job does, at a status that the contract "
-        "does not know",
-        "it polls the job (an identifier not shown) 2 times but ends before the job does, at a status that the "
-        "contract does not know",
+        (
+            f"it polls the job 6d1f{JOB_UUID[4:]} 2 times but ends before the job does, at a status"
+            " that the contract does not know"
+        ),
+        (
+            "it polls the job (an identifier not shown) 2 times but ends before the job does, at a"
+            " status that the contract does not know"
+        ),
     ]
 
 
@@ -221,10 +252,18 @@ def test_each_job_has_its_own_life(write):
 @pytest.mark.parametrize(
     ("answer", "severity", "part"),
     [
-        (job_answer(phase="BATCH_JOB_PHASE_COMPLETED"), "warning", "the nearest is BATCH_JOB_PHASE_SUCCEEDED"),
+        (
+            job_answer(phase="BATCH_JOB_PHASE_COMPLETED"),
+            "warning",
+            "the nearest is BATCH_JOB_PHASE_SUCCEEDED",
+        ),
         (job_answer(total_items_failed="3"), "warning", "$.job.total_items_failed"),
         (job_answer(created_at=None), "warning", "$.job.created_at"),
-        (job_answer(total_tokens=3), "error", "a string of format uint64 was expected, not an integer"),
+        (
+            job_answer(total_tokens=3),
+            "error",
+            "a string of format uint64 was expected, not an integer",
+        ),
         (Response(200, (), b"<html>"), "error", "JSON was expected"),
         (Response(200, (), b""), "error", "JSON was expected, not an empty body"),
         (Response(502, (), b"<html>"), "warning", "JSON was expected"),
@@ -237,8 +276,13 @@ def test_what_the_contract_does_not_know(write, answer, severity, part):
 
 
 def test_calls_of_other_services_and_empty_lists_are_no_finding(write):
-    assert audit([write(cassette_text(Response(200, (), b"hello"), url="https://example.com/a"))]) == []
-    assert audit([write(cassette_text(Response(200, (), b"{}"), url=JOB_URL + "/data_sources"))]) == []
+    assert (
+        audit([write(cassette_text(Response(200, (), b"hello"), url="https://example.com/a"))])
+        == []
+    )
+    assert (
+        audit([write(cassette_text(Response(200, (), b"{}"), url=JOB_URL + "/data_sources"))]) == []
+    )
 
 
 # age
@@ -337,13 +381,20 @@ def test_interactions_that_are_one_node_are_told_once(write):
 
 bodies = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda it: st.lists(it) | st.dictionaries(st.sampled_from(["job", "uuid", "status", "data_source_jobs"]), it),
+    lambda it: (
+        st.lists(it)
+        | st.dictionaries(st.sampled_from(["job", "uuid", "status", "data_source_jobs"]), it)
+    ),
     max_leaves=8,
 ).map(lambda it: json.dumps(it).encode())
 
 
 @settings(deadline=None)  # it writes files
-@given(body=bodies | st.binary(), status=st.integers(100, 599), encoding=st.sampled_from(["", "gzip", "br"]))
+@given(
+    body=bodies | st.binary(),
+    status=st.integers(100, 599),
+    encoding=st.sampled_from(["", "gzip", "br"]),
+)
 def test_no_body_whatever_raises(tmp_path_factory, body, status, encoding):
     path = tmp_path_factory.mktemp("any") / "it.yaml"
     answer = Response(status, (("Content-Encoding", encoding),) if encoding else (), body)
@@ -352,7 +403,11 @@ def test_no_body_whatever_raises(tmp_path_factory, body, status, encoding):
 
 
 @settings(deadline=None)  # it writes files
-@given(content=st.binary() | st.text().map(str.encode) | st.integers(0, len(GOOD)).map(lambda at: GOOD[:at].encode()))
+@given(
+    content=st.binary()
+    | st.text().map(str.encode)
+    | st.integers(0, len(GOOD)).map(lambda at: GOOD[:at].encode())
+)
 def test_no_file_whatever_raises(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("any") / "it.yaml"
     path.write_bytes(content)

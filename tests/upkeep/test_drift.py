@@ -1,4 +1,5 @@
-"""The contract's shapes, and where recorded answers differ from them or from an OpenAPI document."""
+"""The contract's shapes, and where recorded answers differ from them or from an OpenAPI
+document."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ GET_CALL = "GET /v2/gen-ai/indexing_jobs/{uuid}"
 
 
 def recording(*answers, method="GET", url=JOB_URL, path=Path("it.yaml")):
-    return Recording(path, tuple(Interaction(Request(method, url), answer) for answer in answers), {})
+    return Recording(
+        path, tuple(Interaction(Request(method, url), answer) for answer in answers), {}
+    )
 
 
 def answer(body, status=200, *headers):
@@ -45,7 +48,10 @@ def answer(body, status=200, *headers):
 
 
 def found(*answers, schema=None, **where):
-    return [(it.severity, it.kind, it.path, it.detail) for it in drift([recording(*answers, **where)], schema=schema)]
+    return [
+        (it.severity, it.kind, it.path, it.detail)
+        for it in drift([recording(*answers, **where)], schema=schema)
+    ]
 
 
 def shipped():
@@ -62,12 +68,17 @@ BREAKS_ON_PURPOSE = {
 
 def json_values():
     plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
-    return st.recursive(plain, lambda it: st.lists(it) | st.dictionaries(names(), it), max_leaves=12)
+    return st.recursive(
+        plain, lambda it: st.lists(it) | st.dictionaries(names(), it), max_leaves=12
+    )
 
 
 def names():
     fields = [name for model in (IndexingJob, IndexedDataSource) for name, *_ in model._fields()]
-    return st.sampled_from(["job", "jobs", "links", "meta", "pages", "next", "signed_url", *fields]) | st.text()
+    return (
+        st.sampled_from(["job", "jobs", "links", "meta", "pages", "next", "signed_url", *fields])
+        | st.text()
+    )
 
 
 # The contract's shapes
@@ -88,9 +99,15 @@ def test_the_schemas_take_what_the_service_sends_and_nothing_of_another_type():
         jsonschema.Draft202012Validator.check_schema(json_schema(it))
         jsonschema.Draft202012Validator.check_schema(json_schema(it, status=404))
     assert "properties" not in json_schema(CONTRACT[0], status=304)
-    for item in [item for it in shipped() for item in it.interactions if it.path.stem not in PURPOSES]:
-        operation = operation_of(item.request.method, item.request.url.removeprefix("https://api.digitalocean.com"))
-        jsonschema.validate(json.loads(item.response.body), json_schema(operation, status=item.response.status))
+    for item in [
+        item for it in shipped() for item in it.interactions if it.path.stem not in PURPOSES
+    ]:
+        operation = operation_of(
+            item.request.method, item.request.url.removeprefix("https://api.digitalocean.com")
+        )
+        jsonschema.validate(
+            json.loads(item.response.body), json_schema(operation, status=item.response.status)
+        )
     schema = jsonschema.Draft202012Validator(json_schema(CONTRACT[0]))
     assert schema.is_valid({"job": {"uuid": "a", "new": {}}, "more": 1})
     wrong = [
@@ -120,7 +137,10 @@ def test_every_field_of_the_models_has_a_shape_and_a_schema_is_one_s_own():
     assert list(source) == [name for name, *_ in IndexedDataSource._fields()]
     source.clear()
     job["uuid"].clear()
-    assert json_schema(CONTRACT[0])["properties"]["job"]["properties"]["knowledge_base_uuid"]["type"] == "string"
+    assert (
+        json_schema(CONTRACT[0])["properties"]["job"]["properties"]["knowledge_base_uuid"]["type"]
+        == "string"
+    )
     assert json_schema(CONTRACT[4])["properties"]["indexed_data_sources"]["items"]["properties"]
 
 
@@ -145,13 +165,22 @@ def test_the_shipped_recordings_differ_only_where_that_is_their_point():
 
 
 JOB_DIFFERENCES = {
-    "unknown-field": ({"total_items_failed": "3"}, ("notable", "unknown-field", "total_items_failed")),
-    "unknown-status": ({"status": "INDEX_JOB_STATUS_RUNNING"}, ("notable", "unknown-value", "status")),
+    "unknown-field": (
+        {"total_items_failed": "3"},
+        ("notable", "unknown-field", "total_items_failed"),
+    ),
+    "unknown-status": (
+        {"status": "INDEX_JOB_STATUS_RUNNING"},
+        ("notable", "unknown-value", "status"),
+    ),
     "unknown-phase": ({"phase": "a b"}, ("notable", "unknown-value", "phase")),
     "empty-enum": ({"phase": ""}, ("notable", "unknown-value", "phase")),
     "uint64-a-number": ({"total_tokens": 5}, ("breaking", "changed-type", "total_tokens")),
     "uint64-negative": ({"total_tokens": "-5"}, ("breaking", "changed-type", "total_tokens")),
-    "uint64-too-large": ({"total_tokens": str(2**64)}, ("breaking", "changed-type", "total_tokens")),
+    "uint64-too-large": (
+        {"total_tokens": str(2**64)},
+        ("breaking", "changed-type", "total_tokens"),
+    ),
     "uint64-empty": ({"total_tokens": ""}, ("notable", "changed-type", "total_tokens")),
     "int64-a-string": ({"tokens": "5"}, ("breaking", "changed-type", "tokens")),
     "int64-a-boolean": ({"tokens": True}, ("breaking", "changed-type", "tokens")),
@@ -160,11 +189,17 @@ JOB_DIFFERENCES = {
     "int64-negative": ({"tokens": -1}, ("breaking", "changed-type", "tokens")),
     "time": ({"created_at": "yesterday"}, ("breaking", "changed-type", "created_at")),
     "time-a-number": ({"created_at": 1761876513}, ("breaking", "changed-type", "created_at")),
-    "boolean": ({"is_report_available": "true"}, ("breaking", "changed-type", "is_report_available")),
+    "boolean": (
+        {"is_report_available": "true"},
+        ("breaking", "changed-type", "is_report_available"),
+    ),
     "null": ({"created_at": None}, ("notable", "changed-type", "created_at")),
     "list": ({"data_source_uuids": {}}, ("breaking", "changed-type", "data_source_uuids")),
     "item": ({"data_source_uuids": [1]}, ("breaking", "changed-type", "data_source_uuids[]")),
-    "source-field": ({"data_source_jobs": [{"x": 1}]}, ("notable", "unknown-field", "data_source_jobs[].x")),
+    "source-field": (
+        {"data_source_jobs": [{"x": 1}]},
+        ("notable", "unknown-field", "data_source_jobs[].x"),
+    ),
     "source": ({"data_source_jobs": ["a"]}, ("breaking", "changed-type", "data_source_jobs[]")),
     "uuid": ({"uuid": None}, ("breaking", "missing-field", "uuid")),
     "uuid-a-number": ({"uuid": 7}, ("breaking", "changed-type", "uuid")),
@@ -179,13 +214,29 @@ def test_each_difference_of_a_job(fields, expected):
 
 
 def test_what_the_service_may_send_is_no_difference():
-    assert found(job_answer(created_at="2025-10-31T01:14:12.123456+02:00", uuid="'no uuid'", total_tokens="0")) == []
-    assert found(answer({"jobs": [], "links": {"pages": {"next": "x"}}, "meta": {"total": 0}}), url=JOBS_URL) == []
+    assert (
+        found(
+            job_answer(
+                created_at="2025-10-31T01:14:12.123456+02:00", uuid="'no uuid'", total_tokens="0"
+            )
+        )
+        == []
+    )
+    assert (
+        found(
+            answer({"jobs": [], "links": {"pages": {"next": "x"}}, "meta": {"total": 0}}),
+            url=JOBS_URL,
+        )
+        == []
+    )
     assert found(answer({"indexed_data_sources": []}), url=f"{JOB_URL}/data_sources") == []
     assert found(answer({"signed_url": "x"}), url=f"{JOB_URL}/details_signed_url") == []
     assert found(answer({"id": "a", "message": "b", "request_id": "c"}, 404)) == []
     assert found(answer(b"", 304)) == []
-    assert found(COMPLETED, url=f"http://localhost:8080/prefix/v2/gen-ai/indexing_jobs/{JOB_UUID}") == []
+    assert (
+        found(COMPLETED, url=f"http://localhost:8080/prefix/v2/gen-ai/indexing_jobs/{JOB_UUID}")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,9 +265,16 @@ def test_a_job_of_a_list_without_its_uuid():
 
 def test_bodies_that_are_not_json():
     [server, proxy] = found(answer(b"<html>", 200), answer(b"", 502))
-    assert server == ("breaking", "changed-type", "$", "JSON was expected, not 6 bytes of something else")
+    assert server == (
+        "breaking",
+        "changed-type",
+        "$",
+        "JSON was expected, not 6 bytes of something else",
+    )
     assert proxy == ("notable", "changed-type", "$", "JSON was expected, not an empty body")
-    assert found(answer([])) == [("breaking", "changed-type", "$", "an object was expected, not an array")]
+    assert found(answer([])) == [
+        ("breaking", "changed-type", "$", "an object was expected, not an array")
+    ]
     assert found(answer(b'{"job": {"uuid": "a", "tokens": NaN}}'))[0][1] == "changed-type"
     assert found(answer(b"[" * 100_000))[0][1] == "changed-type"
 
@@ -240,7 +298,9 @@ def test_compressed_bodies_are_read():
 
 def test_calls_of_something_else_are_told_without_what_could_be_a_secret():
     for url, shown in {
-        "https://hooks.example.com/services/T0123/abcDEF?token=hunter2": "GET hooks.example.com/services/.../...",
+        "https://hooks.example.com/services/T0123/abcDEF?token=hunter2": (
+            "GET hooks.example.com/services/.../..."
+        ),
         "https://user:hunter2@api.digitalocean.com/v2/gen-ai/agents/hunter2": (
             "GET api.digitalocean.com/v2/gen-ai/agents/..."
         ),
@@ -248,14 +308,20 @@ def test_calls_of_something_else_are_told_without_what_could_be_a_secret():
         "hunter2\n": "GET ?...",
     }.items():
         [difference] = drift([recording(COMPLETED, url=url)])
-        assert (difference.severity, difference.kind, difference.call) == ("info", "unknown-call", shown)
+        assert (difference.severity, difference.kind, difference.call) == (
+            "info",
+            "unknown-call",
+            shown,
+        )
     [difference] = drift([recording(COMPLETED, method="get me\x1b")])
     assert difference.call.startswith("? ")
 
 
 def test_no_value_and_no_odd_name_is_told():
     token = "dop_v1_" + "0123456789abcdef" * 4
-    odd = job_answer(**{token: 1, "a\x1b[2J": 1, "x" * 99: 1}, status=token, phase="\x1b", total_tokens=token)
+    odd = job_answer(
+        **{token: 1, "a\x1b[2J": 1, "x" * 99: 1}, status=token, phase="\x1b", total_tokens=token
+    )
     text = differences_text(drift([recording(odd)]))
     assert token not in text
     assert "\x1b" not in text
@@ -278,10 +344,13 @@ def test_equal_differences_are_one_with_a_count_the_gravest_first():
 
 
 def test_the_reports():
-    differences = drift([recording(job_answer(phase="BATCH_JOB_PHASE_COMPLETED"), path=Path("a\nb.yaml"))])
-    assert differences_text(differences) == (
-        f"notable: unknown-value at $.job.phase of {GET_CALL}: BATCH_JOB_PHASE_COMPLETED is none of the enum's "
-        "values; the nearest is BATCH_JOB_PHASE_SUCCEEDED (1 x in a\\nb.yaml)"
+    differences = drift(
+        [recording(job_answer(phase="BATCH_JOB_PHASE_COMPLETED"), path=Path("a\nb.yaml"))]
+    )
+    assert (
+        differences_text(differences)
+        == f"notable: unknown-value at $.job.phase of {GET_CALL}: BATCH_JOB_PHASE_COMPLETED is none"
+        " of the enum's values; the nearest is BATCH_JOB_PHASE_SUCCEEDED (1 x in a\\nb.yaml)"
     )
     [parsed] = json.loads(differences_json(differences))
     assert parsed["cassette"] == "a\nb.yaml"
@@ -290,10 +359,16 @@ def test_the_reports():
     assert json.loads(differences_json([])) == []
 
 
-@given(body=json_values() | st.binary(max_size=40), status=st.sampled_from([200, 204, 304, 404, 500]), data=st.data())
+@given(
+    body=json_values() | st.binary(max_size=40),
+    status=st.sampled_from([200, 204, 304, 404, 500]),
+    data=st.data(),
+)
 def test_no_body_whatever_raises(body, status, data):
     method, url = data.draw(st.sampled_from([*CALLS.values(), ("GET", "x")]))
-    wrapper = data.draw(st.sampled_from([None, "job", "jobs", "indexed_data_sources", "signed_url", "links"]))
+    wrapper = data.draw(
+        st.sampled_from([None, "job", "jobs", "indexed_data_sources", "signed_url", "links"])
+    )
     if wrapper and not isinstance(body, bytes):
         body = {wrapper: body}
     one = recording(answer(body, status), method=method, url=url)
@@ -315,11 +390,20 @@ def test_a_document_is_cut_down_to_the_calls_and_has_no_references_left():
         "/v2/gen-ai/indexing_jobs/{job}",
         "/v2/gen-ai/indexing_jobs/{job}/data_sources",
     ]
-    assert list(SCHEMA["paths"]["/v2/gen-ai/indexing_jobs/{job}"]["get"]["responses"]) == ["200", "404", "5XX"]
+    assert list(SCHEMA["paths"]["/v2/gen-ai/indexing_jobs/{job}"]["get"]["responses"]) == [
+        "200",
+        "404",
+        "5XX",
+    ]
 
 
 def test_recordings_are_compared_with_the_document_given():
-    good = {"uuid": "a", "status": "INDEX_JOB_STATUS_COMPLETED", "finished_at": None, "labels": {"a": "b"}}
+    good = {
+        "uuid": "a",
+        "status": "INDEX_JOB_STATUS_COMPLETED",
+        "finished_at": None,
+        "labels": {"a": "b"},
+    }
     for progress in (0, 0.5, "NONE"):
         assert found(answer({"job": good | {"progress": progress}}), schema=SCHEMA) == []
     bad = {
@@ -339,8 +423,16 @@ def test_recordings_are_compared_with_the_document_given():
         ("breaking", "changed-type", "$.job.progress"),
         ("breaking", "changed-type", "$.job.labels.a"),
     }
-    assert found(answer({"id": 1}, 404), schema=SCHEMA)[0][:3] == ("breaking", "changed-type", "$.id")
-    assert found(answer({"id": 1}, 503), schema=SCHEMA)[0][:3] == ("breaking", "changed-type", "$.id")
+    assert found(answer({"id": 1}, 404), schema=SCHEMA)[0][:3] == (
+        "breaking",
+        "changed-type",
+        "$.id",
+    )
+    assert found(answer({"id": 1}, 503), schema=SCHEMA)[0][:3] == (
+        "breaking",
+        "changed-type",
+        "$.id",
+    )
     assert found(answer({"id": 1}, 429), schema=SCHEMA)[0][1:] == (
         "unknown-value",
         "$",
@@ -370,20 +462,33 @@ def document(schema, **more):
     return {"paths": {"/v2/gen-ai/indexing_jobs/{uuid}": {"get": {"responses": answers}}}, **more}
 
 
-LOOP = {"a": {"items": {"$ref": "#/components/b"}}, "b": {"$ref": "#/components/a"}, "c": {"$ref": "#/components/c"}}
+LOOP = {
+    "a": {"items": {"$ref": "#/components/b"}},
+    "b": {"$ref": "#/components/a"},
+    "c": {"$ref": "#/components/c"},
+}
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (document({"$ref": "#/components/a"}, components=LOOP), r"leads in a circle: '#/components/a'"),
-        (document({"$ref": "#/components/c"}, components=LOOP), r"leads in a circle: '#/components/c'"),
+        (
+            document({"$ref": "#/components/a"}, components=LOOP),
+            r"leads in a circle: '#/components/a'",
+        ),
+        (
+            document({"$ref": "#/components/c"}, components=LOOP),
+            r"leads in a circle: '#/components/c'",
+        ),
         (document({"$ref": "#"}), r"a part of it holds itself"),
         (document({"$ref": "other.yaml#/a"}), r"leads out of it: 'other.yaml#/a'. Bundle it"),
         (document({"$ref": "https://example.com/a"}), r"leads out of it"),
         (document({"$ref": "#/components/z"}), r"leads nowhere: '#/components/z'"),
         (document({"$ref": "#/list/1"}, list=[0]), r"leads nowhere"),
-        ({"paths": {"/v2/gen-ai/indexing_jobs": {"$ref": "#/x"}}, "x": {"$ref": "#/x"}}, r"leads in a circle: '#/x'"),
+        (
+            {"paths": {"/v2/gen-ai/indexing_jobs": {"$ref": "#/x"}}, "x": {"$ref": "#/x"}},
+            r"leads in a circle: '#/x'",
+        ),
         ({"paths": {"/other": {"get": {"responses": {}}}}}, r"has no call of the indexing-job API"),
         ({"paths": {"/v2/gen-ai/indexing_jobs": 3}}, r"has no call of the indexing-job API"),
         ({"paths": []}, r"this is no OpenAPI document"),
@@ -404,11 +509,20 @@ def test_a_file_that_is_no_document(tmp_path):
     path = tmp_path / "openapi.yaml"
     with pytest.raises(IndexJobError, match="can't be read: No such file"):
         load_openapi(path)
-    for content in (b"\xff", b"a: [", b"!!python/object/apply:os.abort []", b"[" * 100_000, b"{[]: 1}: 2"):
+    for content in (
+        b"\xff",
+        b"a: [",
+        b"!!python/object/apply:os.abort []",
+        b"[" * 100_000,
+        b"{[]: 1}: 2",
+    ):
         path.write_bytes(content)
         with pytest.raises(IndexJobError, match=r"can't be read|neither YAML nor JSON"):
             load_openapi(path)
-    path.write_text("paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema: *a}}}}}}}")
+    path.write_text(
+        "paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema:"
+        " *a}}}}}}}"
+    )
     with pytest.raises(IndexJobError, match="a part of it holds itself"):
         load_openapi(path)
 
@@ -426,12 +540,18 @@ def test_a_reference_into_a_list_and_a_deep_document():
 @given(
     schema=json_values()
     | st.dictionaries(
-        st.sampled_from(["type", "enum", "format", "properties", "items", "allOf", "oneOf", "minimum", "$ref"]),
+        st.sampled_from(
+            ["type", "enum", "format", "properties", "items", "allOf", "oneOf", "minimum", "$ref"]
+        ),
         json_values(),
     )
 )
 def test_no_schema_raises_but_an_error_of_ours(schema):
     one = recording(COMPLETED, answer({"job": 1}), answer([1.5, "a", True, {"b": None}]))
-    for content in (document(schema), {"paths": schema}, {"paths": {"/v2/gen-ai/indexing_jobs": schema}}):
+    for content in (
+        document(schema),
+        {"paths": schema},
+        {"paths": {"/v2/gen-ai/indexing_jobs": schema}},
+    ):
         with contextlib.suppress(IndexJobError):
             drift([one], schema=content)

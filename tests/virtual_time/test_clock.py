@@ -24,7 +24,10 @@ def clock():
 
 def patched():
     return [
-        *(getattr(time, name) for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+        *(
+            getattr(time, name)
+            for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+        ),
         asyncio.sleep,
         asyncio.base_events.BaseEventLoop.time,
         threading.Condition.wait,
@@ -39,7 +42,9 @@ def test_every_clock_shows_the_same_virtual_time(clock):
     assert before[0] == before[3] == START
     time.sleep(3600)
     clock.advance(1.5)
-    assert [read() - was for read, was in zip(readings, before, strict=True)] == pytest.approx([3601.5] * 4)
+    assert [read() - was for read, was in zip(readings, before, strict=True)] == pytest.approx(
+        [3601.5] * 4
+    )
     assert dt.datetime.now(dt.UTC).year == 2025
     assert (time.monotonic_ns() / 1e9, time.perf_counter_ns() / 1e9) == pytest.approx(
         (time.monotonic(), time.perf_counter())
@@ -251,7 +256,9 @@ def test_it(indexjob_simulator, indexjob_clock):
         ini="indexjob_max_hours = 10",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*11 hours of the test's clock*indexjob_max_hours*", "*no time-out of its own*"])
+    result.stdout.fnmatch_lines(
+        ["*11 hours of the test's clock*indexjob_max_hours*", "*no time-out of its own*"]
+    )
 
 
 def test_a_loop_that_does_not_sleep_is_told_of_the_clock(suite):
@@ -262,7 +269,9 @@ def test_it(indexjob_simulator):
         poll(uuid)
 """)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*hint: it never slept on the test's clock: ask for indexjob_clock*"])
+    result.stdout.fnmatch_lines(
+        ["*hint: it never slept on the test's clock: ask for indexjob_clock*"]
+    )
 
 
 def test_a_loop_in_another_thread_is_stopped_too(suite):
@@ -308,7 +317,9 @@ def test_the_last_of_many(indexjob_simulator, indexjob_clock):
     result.stdout.fnmatch_lines(["*does not stop: 100 requests in one test*"])
 
 
-@pytest.mark.parametrize("ini", ["indexjob_max_polls = many", "indexjob_max_hours = -3", "indexjob_max_polls = 0"])
+@pytest.mark.parametrize(
+    "ini", ["indexjob_max_polls = many", "indexjob_max_hours = -3", "indexjob_max_polls = 0"]
+)
 def test_a_limit_that_is_none_is_a_usage_error(suite, ini):
     result = suite("def test_it(indexjob_simulator): pass", ini=ini)
     result.stdout.fnmatch_lines(["*must be a number above 0*"])

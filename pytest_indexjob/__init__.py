@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.errors import TransportError as TransportError
     from pytest_indexjob.api.errors import UnknownCallError as UnknownCallError
     from pytest_indexjob.api.errors import WaitTimeoutError as WaitTimeoutError
-    from pytest_indexjob.api.models import DataSourceStatus as DataSourceStatus
     from pytest_indexjob.api.models import IndexedDataSource as IndexedDataSource
     from pytest_indexjob.api.models import IndexingJob as IndexingJob
     from pytest_indexjob.api.models import IndexingJobPage as IndexingJobPage
-    from pytest_indexjob.api.models import IndexingJobPhase as IndexingJobPhase
-    from pytest_indexjob.api.models import IndexingJobStatus as IndexingJobStatus
+    from pytest_indexjob.api.outcomes import DataSourceStatus as DataSourceStatus
+    from pytest_indexjob.api.outcomes import IndexingJobPhase as IndexingJobPhase
+    from pytest_indexjob.api.outcomes import IndexingJobStatus as IndexingJobStatus
     from pytest_indexjob.checking.assertions import assert_consistent as assert_consistent
     from pytest_indexjob.checking.assertions import assert_counts as assert_counts
     from pytest_indexjob.checking.assertions import (
@@ -66,10 +66,8 @@ _HOMES = {
         " PermissionDeniedError RateLimitError ServerError TransportError UnknownCallError"
         " WaitTimeoutError"
     ),
-    "api.models": (
-        "DataSourceStatus IndexedDataSource IndexingJob IndexingJobPage IndexingJobPhase"
-        " IndexingJobStatus"
-    ),
+    "api.models": "IndexedDataSource IndexingJob IndexingJobPage",
+    "api.outcomes": "DataSourceStatus IndexingJobPhase IndexingJobStatus",
     "checking.assertions": (
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase"
         " assert_status assert_transitions"

@@ -13,15 +13,25 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from pytest_indexjob.api.calls import CALLS
-from pytest_indexjob.api.models import (
-    INT64_MAX,
-    UINT64_MAX,
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
+from pytest_indexjob.api.outcomes import (
+    OUTCOMES,
     DataSourceStatus,
-    IndexedDataSource,
-    IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
+    Outcome,
+)
+from pytest_indexjob.api.wire import (
+    BOOL,
+    INT64,
+    TEXT,
+    TIME,
+    UINT64,
+    UINT64_MAX,
+    UUID,
+    Kind,
     WireEnum,
+    WireModel,
 )
 from pytest_indexjob.simulation import faults
 from pytest_indexjob.simulation.scenarios import Scenario, Step
@@ -126,8 +136,6 @@ def _uuid(number: int) -> str:
 
 _TIMES = st.integers(0, _LAST_TIME).map(_time)
 _UUIDS = st.integers(0, _LAST_UUID).map(_uuid)
-_UINT64 = st.integers(0, UINT64_MAX)
-_INT64 = st.integers(0, INT64_MAX)
 _TEXTS = st.text(max_size=12)
 _JSON = st.none() | st.booleans() | st.integers() | _TEXTS | st.lists(st.integers(), max_size=2)
 # Fields that the service had in 2025-08, and made-up ones. Not `sampled_from`: the keys that it
@@ -145,57 +153,39 @@ def _members(enum: type[_E]) -> tuple[_E, ...]:
 
 # Models.
 
-_SOURCE_COUNTS = (
-    "total_file_count",
-    "indexed_file_count",
-    "indexed_item_count",
-    "failed_item_count",
-    "skipped_item_count",
-    "removed_item_count",
-    "total_bytes",
-    "total_bytes_indexed",
-)
-_SOURCE_FIELDS: tuple[tuple[str, st.SearchStrategy[Any]], ...] = (
-    ("data_source_uuid", _UUIDS),
-    *((name, _UINT64) for name in _SOURCE_COUNTS),
-    ("started_at", _TIMES),
-    ("completed_at", _TIMES),
-    ("error_msg", _TEXTS),
-    ("error_details", _TEXTS),
-    ("extra", _UNKNOWN_FIELDS),
-)
-_JOB_FIELDS: tuple[tuple[str, st.SearchStrategy[Any]], ...] = (
-    ("uuid", _UUIDS),
-    ("knowledge_base_uuid", _UUIDS),
-    ("created_at", _TIMES),
-    ("started_at", _TIMES),
-    ("finished_at", _TIMES),
-    ("updated_at", _TIMES),
-    ("total_datasources", _INT64),
-    ("completed_datasources", _INT64),
-    ("total_tokens", _UINT64),
-    ("tokens", _INT64),
-    ("is_report_available", st.booleans()),
-    ("data_source_uuids", st.lists(_UUIDS, max_size=3).map(tuple)),
-    ("extra", _UNKNOWN_FIELDS),
-)
+_VALUES: dict[Kind, st.SearchStrategy[Any]] = {
+    UUID: _UUIDS,
+    UINT64: st.integers(0, UINT64.maximum),
+    INT64: st.integers(0, INT64.maximum),
+    TIME: _TIMES,
+    TEXT: _TEXTS,
+    BOOL: st.booleans(),
+}
+
+
+def _values(kind: Kind) -> st.SearchStrategy[Any]:
+    if kind.items:
+        return st.lists(_VALUES[kind.items], max_size=3).map(tuple)
+    return _VALUES[kind]
+
+
+def _fields(model: type[WireModel]) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
+    """A strategy for each field but the enums and the data sources, which are drawn together."""
+    fields = [
+        (name, _values(kind))
+        for name, kind in model.kinds().items()
+        if not kind.enum and name != "data_source_jobs"
+    ]
+    return (*fields, ("extra", _UNKNOWN_FIELDS))
+
+
+_SOURCE_FIELDS = _fields(IndexedDataSource)
+_JOB_FIELDS = _fields(IndexingJob)
 # Most statuses come with the phase that the service sends beside them; the simplest is that nothing
 # is said.
 _STANDINGS = (
     (IndexingJobStatus.UNKNOWN, IndexingJobPhase.UNKNOWN),
-    *(
-        2
-        * (
-            (IndexingJobStatus.PENDING, IndexingJobPhase.PENDING),
-            (IndexingJobStatus.IN_PROGRESS, IndexingJobPhase.RUNNING),
-            (IndexingJobStatus.COMPLETED, IndexingJobPhase.SUCCEEDED),
-            (IndexingJobStatus.NO_CHANGES, IndexingJobPhase.SUCCEEDED),
-            (IndexingJobStatus.PARTIAL, IndexingJobPhase.SUCCEEDED),
-            (IndexingJobStatus.FAILED, IndexingJobPhase.FAILED),
-            (IndexingJobStatus.FAILED, IndexingJobPhase.ERROR),
-            (IndexingJobStatus.CANCELLED, IndexingJobPhase.CANCELLED),
-        )
-    ),
+    *(2 * tuple((outcome.status, outcome.phase) for outcome in OUTCOMES.values())),
     *itertools.product(_members(IndexingJobStatus), _members(IndexingJobPhase)),
 )
 _STANDING = st.sampled_from(_STANDINGS)
@@ -256,34 +246,30 @@ _WIRE_TIMES = st.one_of(
 )
 
 
-def _wire_values(name: str, default: object) -> st.SearchStrategy[Any]:
-    """What may stand in a field, by its default: the models' own fields are the list."""
-    if isinstance(default, WireEnum):
-        return st.sampled_from((_LEFT_OUT, *map(str, _members(type(default))), None, ""))
-    if default is None:
-        return st.one_of(_ABSENT, _WIRE_TIMES)
-    if isinstance(default, bool):
-        return st.sampled_from((_LEFT_OUT, True, False, None))
-    if isinstance(default, int):
-        most = UINT64_MAX if name in _SOURCE_COUNTS or name == "total_tokens" else INT64_MAX
-        counts = st.integers(0, most)
-        odd = st.sampled_from((_LEFT_OUT, None, "", 0, "0", most, str(most)))
+def _wire_values(kind: Kind) -> st.SearchStrategy[Any]:
+    """What may stand in a field of this kind."""
+    if kind.enum:
+        return st.sampled_from((_LEFT_OUT, *map(str, _members(kind.enum)), None, ""))
+    if kind.maximum is not None:
+        counts = st.integers(0, kind.maximum)
+        odd = st.sampled_from((_LEFT_OUT, None, "", 0, "0", kind.maximum, str(kind.maximum)))
         return st.one_of(odd, counts.map(str), counts)
-    if isinstance(default, tuple):
+    if kind is BOOL:
+        return st.sampled_from((_LEFT_OUT, True, False, None))
+    if kind.items:
         return st.one_of(
             st.sampled_from((_LEFT_OUT, None)), st.lists(_UUIDS.filter(bool), max_size=3)
         )
-    return st.one_of(_ABSENT, _UUIDS if name.endswith("uuid") else _TEXTS)
+    return st.one_of(_ABSENT, {TIME: _WIRE_TIMES, UUID: _UUIDS}.get(kind, _TEXTS))
 
 
-def _wire_fields(
-    model: type[IndexedDataSource | IndexingJob],
-) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
-    fields = [(name, _wire_values(name, default)) for name, default, _, _ in model._fields()]
-    return (
-        *(field for field in fields if field[0] != "data_source_jobs"),
-        ("extra", _UNKNOWN_FIELDS),
-    )
+def _wire_fields(model: type[WireModel]) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
+    fields = [
+        (name, _wire_values(kind))
+        for name, kind in model.kinds().items()
+        if name != "data_source_jobs"
+    ]
+    return (*fields, ("extra", _UNKNOWN_FIELDS))
 
 
 _WIRE_SOURCE_FIELDS = _wire_fields(IndexedDataSource)
@@ -317,41 +303,21 @@ _WIRE_JOBS = st.composite(_wire_job)()
 
 
 class _End(NamedTuple):
-    """An end that a job comes to: which counts a data source of it may have, and which the first one must."""
+    """An end of a job: which counts a data source of it may have, and which the first one must."""
 
-    status: IndexingJobStatus
-    phase: IndexingJobPhase
+    outcome: Outcome
     may: tuple[str, ...]
     must: tuple[str, ...] = ()
 
 
 _ENDS = (
-    _End(
-        IndexingJobStatus.COMPLETED,
-        IndexingJobPhase.SUCCEEDED,
-        ("indexed", "skipped", "removed"),
-        ("indexed",),
-    ),
-    _End(IndexingJobStatus.NO_CHANGES, IndexingJobPhase.SUCCEEDED, ("skipped",), ("skipped",)),
-    _End(
-        IndexingJobStatus.PARTIAL,
-        IndexingJobPhase.SUCCEEDED,
-        ("indexed", "failed", "skipped", "removed"),
-        ("indexed", "failed"),
-    ),
-    _End(
-        IndexingJobStatus.PARTIAL,
-        IndexingJobPhase.SUCCEEDED,
-        ("indexed", "skipped", "removed"),
-        ("indexed", "skipped"),
-    ),
-    _End(IndexingJobStatus.FAILED, IndexingJobPhase.FAILED, ("failed", "skipped"), ("failed",)),
-    _End(IndexingJobStatus.FAILED, IndexingJobPhase.ERROR, ("left",)),
-    _End(
-        IndexingJobStatus.CANCELLED,
-        IndexingJobPhase.CANCELLED,
-        ("indexed", "failed", "skipped", "removed", "left"),
-    ),
+    _End(OUTCOMES["completed"], ("indexed", "skipped", "removed"), ("indexed",)),
+    _End(OUTCOMES["no-changes"], ("skipped",), ("skipped",)),
+    _End(OUTCOMES["partial"], ("indexed", "failed", "skipped", "removed"), ("indexed", "failed")),
+    _End(OUTCOMES["partial"], ("indexed", "skipped", "removed"), ("indexed", "skipped")),
+    _End(OUTCOMES["failed"], ("failed", "skipped"), ("failed",)),
+    _End(OUTCOMES["error"], ("left",)),
+    _End(OUTCOMES["cancelled"], ("indexed", "failed", "skipped", "removed", "left")),
 )
 _SOME_FILES = st.integers(0, 2**60)  # four of them are still a uint64
 _AT_LEAST_ONE = st.integers(1, 2**60)
@@ -396,9 +362,9 @@ def _source_at(end: _End, final: Mapping[str, int], share: int) -> IndexedDataSo
 
 def _final_status(end: _End, final: Mapping[str, int]) -> DataSourceStatus:
     partly = final.get("failed", 0) or (
-        end.status is IndexingJobStatus.PARTIAL and final.get("skipped", 0)
+        end.outcome.status is IndexingJobStatus.PARTIAL and final.get("skipped", 0)
     )
-    if end.status is IndexingJobStatus.FAILED:
+    if end.outcome.status is IndexingJobStatus.FAILED:
         return DataSourceStatus.FAILED
     if final.get("left", 0):
         return DataSourceStatus.CANCELLED
@@ -428,7 +394,7 @@ def _lifecycle(draw: st.DrawFn, endless: bool) -> Scenario:
         (IndexingJobStatus.IN_PROGRESS, IndexingJobPhase.RUNNING, shares) for shares in running
     ]
     if not (endless and draw(st.booleans())):
-        states.append((end.status, end.phase, (100,) * len(final)))
+        states.append((end.outcome.status, end.outcome.phase, (100,) * len(final)))
     moments = itertools.accumulate((draw(_GAPS) for _ in states[1:]), initial=0)
     steps = tuple(
         Step(

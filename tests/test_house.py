@@ -70,7 +70,7 @@ def test_every_public_name_loads_and_is_declared_to_type_checkers():
     for name in dir(pytest_indexjob):
         assert getattr(pytest_indexjob, name) is not None
     declared = {
-        node.split(" as ")[1]
+        node.split(" as ")[1].rstrip(",")
         for node in (PACKAGE / "__init__.py").read_text().splitlines()
         if " as " in node
     }

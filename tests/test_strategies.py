@@ -31,8 +31,8 @@ from pytest_indexjob import (
     faults,
 )
 from pytest_indexjob.api.calls import JOBS_PATH
-from pytest_indexjob.api.models import UINT64_MAX
 from pytest_indexjob.api.schema import json_schema, operation_of
+from pytest_indexjob.api.wire import UINT64_MAX
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.strategies import (
@@ -242,10 +242,10 @@ def test_any_form_is_read_and_unknown_fields_are_kept(wire):
     again = IndexingJob.from_wire(job.to_wire())
     assert again == job
     assert again.to_wire() == job.to_wire()
-    known = {name for name, *_ in IndexingJob._fields()}
+    known = set(IndexingJob.kinds())
     assert job.extra == {name: value for name, value in wire.items() if name not in known}
     sources = wire.get("data_source_jobs") or []
-    known = {name for name, *_ in IndexedDataSource._fields()}
+    known = set(IndexedDataSource.kinds())
     for source, sent in zip(job.data_source_jobs, sources, strict=True):
         assert source.extra == {name: value for name, value in sent.items() if name not in known}
 

@@ -32,13 +32,8 @@ from pytest_indexjob.api.errors import (
     WaitTimeoutError,
 )
 from pytest_indexjob.api.json_body import parse_json
-from pytest_indexjob.api.models import (
-    IndexedDataSource,
-    IndexingJob,
-    IndexingJobPage,
-    read_list,
-    read_object,
-)
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage
+from pytest_indexjob.api.wire import read_list, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

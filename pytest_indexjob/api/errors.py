@@ -1,15 +1,21 @@
 """Every error this package raises.
 
-    IndexJobError ├── ApiError                     the service answered with an error │   ├──
-    BadRequestError          400 │   ├── AuthenticationError      401 │   ├── PermissionDeniedError
-    403 │   ├── NotFoundError            404 │   ├── ConflictError            409 │   ├──
-    RateLimitError           429, with retry_after │   └── ServerError              5xx ├──
-    TransportError               no answer came ├── DecodeError                  an answer came that
-    is not by the contract, with the JSON path ├── WaitTimeoutError             the job did not end
-    in time, with the last job and all polls ├── NetworkBlockedError          the offline guard
-    stopped a connection ├── UnknownCallError             the simulator was asked for what is no
-    call of the API ├── CoverageFileError            a file of outcome coverage can't be used (it
-    stands in checking.coverage) └── CassetteError                a recording can't be used
+    IndexJobError
+    ├── ApiError                     the service answered with an error
+    │   ├── BadRequestError          400
+    │   ├── AuthenticationError      401
+    │   ├── PermissionDeniedError    403
+    │   ├── NotFoundError            404
+    │   ├── ConflictError            409
+    │   ├── RateLimitError           429, with retry_after
+    │   └── ServerError              5xx
+    ├── TransportError               no answer came
+    ├── DecodeError                  an answer came that is not by the contract, with the JSON path
+    ├── WaitTimeoutError             the job did not end in time, with the last job and all polls
+    ├── NetworkBlockedError          the offline guard stopped a connection
+    ├── UnknownCallError             the simulator was asked for what is no call of the API
+    ├── CoverageFileError            a file of outcome coverage can't be used (checking.coverage)
+    └── CassetteError                a recording can't be used
         ├── CassetteNotFoundError
         ├── CassetteCorruptError
         ├── CassetteMissError        no recorded answer fits the request

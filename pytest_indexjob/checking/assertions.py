@@ -14,14 +14,14 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_indexjob.api.json_body import parse_json
-from pytest_indexjob.api.models import (
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
+from pytest_indexjob.api.outcomes import (
     DataSourceStatus,
-    IndexedDataSource,
-    IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
-    WireEnum,
+    go_together,
 )
+from pytest_indexjob.api.wire import WireEnum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ _COLUMNS = {
 }
 _MOST_ROWS = 20
 _WRONG_WRAPPERS = ("indexing_job", "index_job")
-_KNOWN_FIELDS = frozenset(field.name for field in dataclasses.fields(IndexingJob)) - {"extra"}
+_KNOWN_FIELDS = frozenset(IndexingJob.kinds())
 
 
 def assert_status(job: object, expected: object) -> IndexingJob:
@@ -324,28 +324,8 @@ def _job_violations(job: IndexingJob) -> Iterator[str]:
         and job.phase.is_known
     ):
         yield f"finished_at is set but the job has not ended ({_standing(job)})"
-    phases = _PHASES.get(job.status)
-    if (
-        phases
-        and job.phase.is_known
-        and job.phase is not IndexingJobPhase.UNKNOWN
-        and job.phase not in phases
-    ):
+    if not go_together(job.status, job.phase):
         yield f"status {job.status.name} does not go with phase {job.phase.name}"
-
-
-# Which phases were seen or are guessed beside a status; UNKNOWN and values not known today go with
-# any.
-_SUCCEEDED = (IndexingJobPhase.SUCCEEDED,)
-_PHASES = {
-    IndexingJobStatus.COMPLETED: _SUCCEEDED,
-    IndexingJobStatus.NO_CHANGES: _SUCCEEDED,
-    IndexingJobStatus.PARTIAL: _SUCCEEDED,
-    IndexingJobStatus.FAILED: (IndexingJobPhase.FAILED, IndexingJobPhase.ERROR),
-    IndexingJobStatus.CANCELLED: (IndexingJobPhase.CANCELLED,),
-    IndexingJobStatus.PENDING: (IndexingJobPhase.PENDING, IndexingJobPhase.RUNNING),
-    IndexingJobStatus.IN_PROGRESS: (IndexingJobPhase.RUNNING, IndexingJobPhase.PENDING),
-}
 
 
 def _violations(job: IndexingJob, source: IndexedDataSource) -> Iterator[str]:
@@ -480,7 +460,7 @@ def _member_explanation(ours: WireEnum, other: str) -> Iterator[str]:
             f"{other!r} is a {type(other).__name__}, the other side a {type(ours).__name__}: they"
             " are never equal"
         )
-    elif not isinstance(other, WireEnum) and other not in type(ours)._value2member_map_:
+    elif not isinstance(other, WireEnum) and not type(ours).lists(other):
         near = type(ours).nearest(other)
         yield f"hint: the service never sends {other!r}" + (
             f"; did you mean {near!r}?" if near else ""

@@ -17,7 +17,7 @@ import textwrap
 import uuid
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -27,14 +27,15 @@ from typing import Any, NamedTuple, Self
 from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.api.errors import DecodeError, IndexJobError
 from pytest_indexjob.api.json_body import parse_json
-from pytest_indexjob.api.models import (
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
+from pytest_indexjob.api.outcomes import (
+    OUTCOMES,
     DataSourceStatus,
-    IndexedDataSource,
-    IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
-    WireEnum,
+    Outcome,
 )
+from pytest_indexjob.api.wire import WireEnum
 from pytest_indexjob.exchange import Exchange, Response, TransportFault
 
 VERSION = 1
@@ -76,42 +77,24 @@ def _inject(fault: str) -> str:
 
 _CONNECTION_FAULTS = ("connection-refused", "connection-reset", "read-timeout", "reset-midway")
 _BODY_FAULTS = ("invalid-json", "empty-body", "wrong-content-type", "redirect")
+
+
+def _names_served(name_of: Callable[[Outcome], str]) -> dict[str, str]:
+    """What the outcomes say under a name, and the line that serves it."""
+    served: dict[str, str] = {}
+    for scenario, outcome in OUTCOMES.items():
+        # The plain scenario runs, then ends COMPLETED.
+        line = _start("" if scenario in ("in-progress", "completed") else scenario)
+        served.setdefault(name_of(outcome), line)
+    served.pop("UNKNOWN", None)
+    return served
+
+
 _SERVING = {
-    "status": {
-        "PENDING": _start("pending"),
-        "IN_PROGRESS": _start(),
-        "COMPLETED": _start(),
-        "NO_CHANGES": _start("no-changes"),
-        "PARTIAL": _start("partial"),
-        "FAILED": _start("failed"),
-        "CANCELLED": _start("cancelled"),
-    },
-    "phase": {
-        "PENDING": _start("pending"),
-        "RUNNING": _start(),
-        "SUCCEEDED": _start(),
-        "FAILED": _start("failed"),
-        "ERROR": _start("error"),
-        "CANCELLED": _start("cancelled"),
-    },
-    "data_source": {
-        "IN_PROGRESS": _start(),
-        "UPDATED": _start(),
-        "PARTIALLY_UPDATED": _start("partial"),
-        "NOT_UPDATED": _start("no-changes"),
-        "FAILED": _start("failed"),
-        "CANCELLED": _start("cancelled"),
-    },
-    "pair": {
-        "PENDING×PENDING": _start("pending"),
-        "IN_PROGRESS×RUNNING": _start(),
-        "COMPLETED×SUCCEEDED": _start(),
-        "NO_CHANGES×SUCCEEDED": _start("no-changes"),
-        "PARTIAL×SUCCEEDED": _start("partial"),
-        "FAILED×FAILED": _start("failed"),
-        "FAILED×ERROR": _start("error"),
-        "CANCELLED×CANCELLED": _start("cancelled"),
-    },
+    "status": _names_served(lambda outcome: outcome.status.name),
+    "phase": _names_served(lambda outcome: outcome.phase.name),
+    "data_source": _names_served(lambda outcome: outcome.data_source.name),
+    "pair": _names_served(lambda outcome: f"{outcome.status.name}×{outcome.phase.name}"),
     "http": {
         "400": _inject("provisioning"),
         "401": _inject("expired-token"),
@@ -163,12 +146,8 @@ _LARGEST_BODY = 16 * 1024 * 1024
 _FRACTION = re.compile(r":\d{2}\.\d", re.ASCII)
 
 
-def _counts_of(model: type[IndexedDataSource] | type[IndexingJob]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(model) if type(field.default) is int)
-
-
-_SOURCE_COUNTS = _counts_of(IndexedDataSource)
-_JOB_COUNTS = _counts_of(IndexingJob)
+_SOURCE_COUNTS = IndexedDataSource.counts()
+_JOB_COUNTS = IndexingJob.counts()
 
 
 def outcomes_of(exchanges: Iterable[Exchange]) -> frozenset[str]:
@@ -333,7 +312,7 @@ def _of_object(wire: dict[str, Any], counts: tuple[str, ...]) -> Iterator[str]:
 def _of_value(group: str, enum: type[WireEnum], value: object) -> Iterator[str]:
     if not isinstance(value, str) or not value:
         return
-    if value not in enum._value2member_map_:
+    if not enum.lists(value):
         yield "shape:unknown-value"
     elif (name := enum(value).name) != "UNKNOWN":
         yield f"{group}:{name}"

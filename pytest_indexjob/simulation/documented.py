@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import CallMatch, match
-from pytest_indexjob.api.models import DataSourceStatus, IndexedDataSource, IndexingJob
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
+from pytest_indexjob.api.wire import BOOL, INT64, TEXT, TIME, UINT64, UUID, Kind, WireModel
 from pytest_indexjob.exchange import Request, Response
 
-# The reference's own values: one for each type.
-_UUID = "123e4567-e89b-12d3-a456-426614174000"
-_MOMENT = "2023-01-01T00:00:00Z"
+# The reference's own values: one for each kind.
 _TEXT = "example string"
 _NUMBER = 123
-_UINT64 = "12345"
+_EXAMPLES: dict[Kind, Any] = {
+    UUID: "123e4567-e89b-12d3-a456-426614174000",
+    TIME: "2023-01-01T00:00:00Z",
+    TEXT: _TEXT,
+    INT64: _NUMBER,
+    UINT64: "12345",
+    BOOL: True,
+}
 
 
-def _example_source() -> dict[str, Any]:
-    counts = [field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0]
-    return {
-        "data_source_uuid": _UUID,
-        "started_at": _MOMENT,
-        "completed_at": _MOMENT,
-        "error_msg": _TEXT,
-        "error_details": _TEXT,
-        "status": DataSourceStatus.UNKNOWN.value,
-        **dict.fromkeys(counts, _UINT64),
-    }
+def _example_value(kind: Kind) -> Any:
+    if kind.enum:
+        return next(iter(kind.enum)).value
+    if kind.model:
+        return _example_object(kind.model)
+    if kind.items is UUID:  # the reference gives a text here
+        return [_TEXT]
+    return [_example_value(kind.items)] if kind.items else _EXAMPLES[kind]
+
+
+def _example_object(model: type[WireModel]) -> dict[str, Any]:
+    return {name: _example_value(kind) for name, kind in model.kinds().items()}
 
 
 def example_job() -> dict[str, Any]:
     """The job of the reference's example, as on the wire: every field is there."""
-    times = ("created_at", "started_at", "finished_at", "updated_at")
-    return {
-        "uuid": _UUID,
-        "knowledge_base_uuid": _UUID,
-        **dict.fromkeys(times, _MOMENT),
-        "completed_datasources": _NUMBER,
-        "total_datasources": _NUMBER,
-        "tokens": _NUMBER,
-        "total_tokens": _UINT64,
-        "is_report_available": True,
-        "phase": IndexingJob().phase.value,
-        "status": IndexingJob().status.value,
-        "data_source_uuids": [_TEXT],
-        "data_source_jobs": [_example_source()],
-    }
+    return _example_object(IndexingJob)
 
 
 def _bodies() -> dict[str, Any]:
@@ -64,7 +56,7 @@ def _bodies() -> dict[str, Any]:
         "jobs.cancel": job,
         "jobs.list": page,
         "jobs.list_for_knowledge_base": page,
-        "jobs.data_sources": {"indexed_data_sources": [_example_source()]},
+        "jobs.data_sources": {"indexed_data_sources": [_example_object(IndexedDataSource)]},
         "jobs.details_signed_url": {"signed_url": _TEXT},
     }
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from pytest_indexjob.api.models import (
-    UINT64_MAX,
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
+from pytest_indexjob.api.outcomes import (
+    OUTCOMES,
     DataSourceStatus,
-    IndexedDataSource,
-    IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
-    WireEnum,
+    Outcome,
 )
+from pytest_indexjob.api.wire import UINT64_MAX, WireEnum
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=WireEnum)
 
-_RUNNING = ("IN_PROGRESS", "RUNNING")
+_RUNNING = OUTCOMES["in-progress"]
 # Seen live, in seconds: how long no totals are known, and how long final counts stand before the
 # job's end.
 _BEGINNING = 22.0
@@ -189,9 +189,7 @@ def _step_of(job: IndexingJob, at: float) -> Step:
 class _End(NamedTuple):
     """How a job ends, and what its counts are by themselves."""
 
-    status: str
-    phase: str
-    source_status: str
+    outcome: Outcome
     files: int = 5
     failed: int | None = 0  # None: all that are not skipped
     skipped: int | None = 0  # None: all
@@ -203,47 +201,40 @@ class _End(NamedTuple):
 
 _FAILED_FILE = ("FILE_PARSE", "some files could not be read")
 _ENDS = {
-    "completed": _End("COMPLETED", "SUCCEEDED", "UPDATED", never=("failed_items",)),
+    "completed": _End(OUTCOMES["completed"], never=("failed_items",)),
     "completed-with-skips": _End(
-        "COMPLETED",
-        "SUCCEEDED",
-        "UPDATED",
-        3,
-        0,
-        2,
+        OUTCOMES["completed"],
+        files=3,
+        skipped=2,
         at_least_one_of=("skipped_items",),
         never=("failed_items",),
     ),
-    "no-changes": _End(
-        "NO_CHANGES", "SUCCEEDED", "NOT_UPDATED", 3, 0, None, never=("failed_items",)
-    ),
+    "no-changes": _End(OUTCOMES["no-changes"], files=3, skipped=None, never=("failed_items",)),
     "partial": _End(
-        "PARTIAL",
-        "SUCCEEDED",
-        "PARTIALLY_UPDATED",
-        5,
-        1,
+        OUTCOMES["partial"],
+        failed=1,
         error=_FAILED_FILE,
         at_least_one_of=("failed_items", "skipped_items"),
     ),
     "failed": _End(
-        "FAILED",
-        "FAILED",
-        "FAILED",
-        3,
-        None,
+        OUTCOMES["failed"],
+        files=3,
+        failed=None,
         error=("DATA_SOURCE_UNREADABLE", "none of the files could be read"),
     ),
     "error": _End(
-        "FAILED",
-        "ERROR",
-        "FAILED",
-        3,
+        OUTCOMES["error"],
+        files=3,
         progress=0.0,
         error=("INTERNAL", "the indexing batch job stopped"),
     ),
-    "cancelled": _End("CANCELLED", "CANCELLED", "CANCELLED", progress=0.4, never=("failed_items",)),
-    "succeeded-but-failed": _End("FAILED", "SUCCEEDED", "FAILED", 3, None, error=_FAILED_FILE),
+    "cancelled": _End(OUTCOMES["cancelled"], progress=0.4, never=("failed_items",)),
+    "succeeded-but-failed": _End(
+        OUTCOMES["failed"]._replace(phase=IndexingJobPhase.SUCCEEDED),
+        files=3,
+        failed=None,
+        error=_FAILED_FILE,
+    ),
 }
 
 
@@ -297,7 +288,7 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
     for name in end.never:
         if all_of[name]:
             raise ValueError(
-                f"{scenario}: a job that ends {end.status} has no {name}, so not {all_of[name]}"
+                f"{scenario}: a job that ends {end.outcome.status.name} has no {name}, so not {all_of[name]}"
             )
     if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
         raise ValueError(f"{scenario}: a job that ends so has {' or '.join(end.at_least_one_of)}")
@@ -327,7 +318,7 @@ def _share_done(count: int, progress: float) -> int:
 
 
 def _sources(
-    counts: _Counts, number: int, progress: float, status: str, error: tuple[str, str]
+    counts: _Counts, number: int, progress: float, status: DataSourceStatus, error: tuple[str, str]
 ) -> Any:
     """The data sources at a moment. Equal ones are one object, so that ten thousand cost little."""
     made: dict[tuple[int, ...], IndexedDataSource] = {}
@@ -340,9 +331,9 @@ def _sources(
         key = (files, size, *done)
         if key not in made:
             read = size * done[0] // files if files else 0
-            partly = status == "PARTIALLY_UPDATED" and not done[1] + done[2]
+            partly = status is DataSourceStatus.PARTIALLY_UPDATED and not done[1] + done[2]
             made[key] = IndexedDataSource(
-                status=_member(DataSourceStatus, "UPDATED" if partly else status),
+                status=DataSourceStatus.UPDATED if partly else status,
                 total_file_count=files,
                 total_bytes=size,
                 total_bytes_indexed=read,
@@ -351,8 +342,8 @@ def _sources(
                 failed_item_count=done[1],
                 skipped_item_count=done[2],
                 removed_item_count=done[3],
-                error_msg=error[0] if done[1] or status == "FAILED" else "",
-                error_details=error[1] if done[1] or status == "FAILED" else "",
+                error_msg=error[0] if done[1] or status is DataSourceStatus.FAILED else "",
+                error_details=error[1] if done[1] or status is DataSourceStatus.FAILED else "",
             )
         return made[key]
 
@@ -369,14 +360,8 @@ class _Shape(NamedTuple):
 _SHAPE = _Shape()
 
 
-def _step(
-    at: float, status: str, phase: str, data_sources: tuple[IndexedDataSource, ...] = ()
-) -> Step:
-    status_member, phase_member = (
-        _member(IndexingJobStatus, status),
-        _member(IndexingJobPhase, phase),
-    )
-    return Step(at=at, status=status_member, phase=phase_member, data_sources=data_sources)
+def _step(at: float, outcome: Outcome, data_sources: tuple[IndexedDataSource, ...] = ()) -> Step:
+    return Step(at=at, status=outcome.status, phase=outcome.phase, data_sources=data_sources)
 
 
 def _life(name: str, end: _End, shape: _Shape = _SHAPE, **given: Any) -> tuple[Step, ...]:
@@ -385,16 +370,20 @@ def _life(name: str, end: _End, shape: _Shape = _SHAPE, **given: Any) -> tuple[S
     duration = _seconds("duration", given.get("duration", 339.0))
     sources = partial(_sources, counts, number)
     begin, standing = min(_BEGINNING, duration / 6), min(shape.standing, duration / 4)
-    final = sources(progress=1.0, status=end.source_status, error=end.error)
-    steps = [_step(0, *_RUNNING)]
+    final = sources(progress=1.0, status=end.outcome.data_source, error=end.error)
+    steps = [_step(0, _RUNNING)]
     for share, progress in ((0.0, 0.0), *shape.jumps):
         at = begin + share * (duration - standing - begin)
         steps.append(
-            _step(at, *_RUNNING, sources(progress=progress, status="IN_PROGRESS", error=("", "")))
+            _step(
+                at,
+                _RUNNING,
+                sources(progress=progress, status=_RUNNING.data_source, error=("", "")),
+            )
         )
     if standing:
-        steps.append(_step(duration - standing, *_RUNNING, final))
-    steps.append(_step(duration, end.status, end.phase, final))
+        steps.append(_step(duration - standing, _RUNNING, final))
+    steps.append(_step(duration, end.outcome, final))
     return tuple(steps)
 
 
@@ -411,7 +400,7 @@ def _completed(name: str, **given: Any) -> tuple[Step, ...]:
 
 
 def _pending(name: str, **given: Any) -> tuple[Step, ...]:
-    pending = _step(0, "PENDING", "PENDING")
+    pending = _step(0, OUTCOMES["pending"])
     rest = [
         dataclasses.replace(step, at=step.at + 60)
         for step in _life(name, _ENDS["completed"], **given)
@@ -424,10 +413,13 @@ def _stuck(name: str, **given: Any) -> tuple[Step, ...]:
 
 
 def _future(name: str, **given: Any) -> tuple[Step, ...]:
-    end = _End(
-        "INDEX_JOB_STATUS_ARCHIVED", "BATCH_JOB_PHASE_ARCHIVED", "DATA_SOURCE_STATUS_ARCHIVED"
+    unknown = Outcome(
+        IndexingJobStatus("INDEX_JOB_STATUS_ARCHIVED"),
+        IndexingJobPhase("BATCH_JOB_PHASE_ARCHIVED"),
+        DataSourceStatus("DATA_SOURCE_STATUS_ARCHIVED"),
+        "",
     )
-    return _life(name, end, **given)
+    return _life(name, _End(unknown), **given)
 
 
 def _jump(name: str, **given: Any) -> tuple[Step, ...]:
@@ -450,8 +442,7 @@ def _early(name: str, **given: Any) -> tuple[Step, ...]:
 
 def _uint64(name: str, **given: Any) -> tuple[Step, ...]:
     steps = _life(name, _ENDS["completed"], **given)
-    fields = (field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0)
-    counts: dict[str, Any] = dict.fromkeys(fields, UINT64_MAX)
+    counts: dict[str, Any] = dict.fromkeys(IndexedDataSource.counts(), UINT64_MAX)
     huge = dataclasses.replace(steps[-1].data_sources[0], **counts)
     extra = {"total_tokens": str(UINT64_MAX)}
     return tuple(

@@ -25,7 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from pytest_indexjob.api.calls import API_URL, CALLS, JOBS_PATH, Call, CallMatch, match, named
 from pytest_indexjob.api.errors import UnknownCallError
-from pytest_indexjob.api.models import DataSourceStatus, IndexedDataSource, IndexingJob, utc
+from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, utc
+from pytest_indexjob.api.outcomes import DataSourceStatus
 from pytest_indexjob.exchange import Exchange, Journal, Request, Response, TransportFault, shown_url
 from pytest_indexjob.simulation import faults, scenarios
 from pytest_indexjob.simulation.faults import Fault
@@ -477,9 +478,7 @@ class Simulator:
 
     def _csv(self, job: _Job) -> str:
         _, step = self._moment(job)
-        fields = [
-            field.name for field in dataclasses.fields(IndexedDataSource) if field.default == 0
-        ]
+        fields = IndexedDataSource.counts()
         text = io.StringIO(newline="")
         rows = csv.writer(text)
         rows.writerow(["data_source_uuid", "status", *fields])
@@ -607,8 +606,8 @@ class Simulator:
         if done is not None:
             wire["completed_at"] = self._shown_time(job, done)
         if job.scenario.nulls:
-            names = (field.name for field in dataclasses.fields(source) if field.metadata)
-            wire = {name: wire.get(name) for name in names if name != "data_source_uuid"}
+            names = (name for name in source.kinds() if name != "data_source_uuid")
+            wire = {name: wire.get(name) for name in names}
         return json.dumps(wire, separators=(",", ":"))[1:]
 
     def _source_uuid(self, job: _Job, at: int, source: IndexedDataSource) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_indexjob.api.errors import IndexJobError
-from pytest_indexjob.api.models import IndexingJobPhase, IndexingJobStatus
+from pytest_indexjob.api.outcomes import OUTCOMES, IndexingJobPhase, IndexingJobStatus, quality
 
 # Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is
 # left out.
@@ -26,27 +26,24 @@ _MOST_MOMENTS = 2_500_000
 _FEW = 10
 
 _ORDER = ("failed", "error", "xpassed", "rerun", "passed", "xfailed", "skipped")
-_TONES = {
+# In the order of a job's life; a name that is not here comes after these.
+_LIFE = tuple(
+    dict.fromkeys(
+        member.name for outcome in OUTCOMES.values() for member in (outcome.status, outcome.phase)
+    )
+)
+_JOB_TONES = {
+    member.name: quality(member) or ("wait" if outcome is OUTCOMES["pending"] else "run")
+    for outcome in OUTCOMES.values()
+    for member in (outcome.status, outcome.phase)
+}
+_TEST_TONES = {
     "failed": "bad",
     "error": "bad",
     "xpassed": "part",
     "rerun": "part",
     "passed": "good",
-    "FAILED": "bad",
-    "ERROR": "bad",
-    "PARTIAL": "part",
-    "COMPLETED": "good",
-    "NO_CHANGES": "good",
-    "SUCCEEDED": "good",
-    "IN_PROGRESS": "run",
-    "RUNNING": "run",
-    "CANCELLED": "other",
 }
-# In the order of a job's life; a name that is not here comes after these.
-_LIFE = (
-    *("PENDING", "IN_PROGRESS", "RUNNING", "COMPLETED", "SUCCEEDED", "NO_CHANGES"),
-    *("PARTIAL", "FAILED", "ERROR", "CANCELLED"),
-)
 # A JSON text in a <script> element ends at "</script" and may be taken for a comment at "<!--".
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -136,11 +133,11 @@ def _row(record: dict[str, Any]) -> _Row:
     calls = record["calls"]
     return _Row(
         record["outcome"],
-        _TONES.get(record["outcome"], "wait"),
+        _TEST_TONES.get(record["outcome"], "wait"),
         module + colons,
         name + bracket + parameters,
         ending,
-        _TONES.get(ending, "wait"),
+        _JOB_TONES.get(ending, "wait"),
         f"{calls:,} call{'' if calls == 1 else 's'}",
         f"{record['duration']:.2f} s",
     )
@@ -208,9 +205,13 @@ def _data(records: Sequence[dict[str, Any]]) -> str:
             moments, gap_after = moments[: _FEW // 2] + moments[-_FEW // 2 :], _FEW // 2
         room -= size if size <= room else 0
         tests.append([record["nodeid"], record["until"], left_out, gap_after, moments])
-    text = json.dumps(
-        {"strings": strings.items, "bodies": bodies.items, "tests": tests}, separators=(",", ":")
-    )
+    data = {
+        "strings": strings.items,
+        "bodies": bodies.items,
+        "tests": tests,
+        "tones": _JOB_TONES,
+    }
+    text = json.dumps(data, separators=(",", ":"))
     return text.translate(_IN_SCRIPT)
 
 

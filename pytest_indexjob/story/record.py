@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from pytest_indexjob.api.calls import API_ROOT, JOBS_PATH, CallMatch, api_path, match
 from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
+from pytest_indexjob.api.outcomes import IndexingJobStatus, quality
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault, shown_url
 
 # What a record may hold, so that a test that polls for ever does not fill the memory of the run.
@@ -387,8 +388,6 @@ class _Line(NamedTuple):
 
 
 _COLORS = {"good": "32", "part": "33", "bad": "31", "dim": "2"}
-_GOOD = frozenset(("COMPLETED", "NO_CHANGES"))
-_PART = frozenset(("PARTIAL", "CANCELLED"))
 
 
 def story_text(
@@ -455,11 +454,11 @@ def _line(moment: Moment) -> _Line:
 
 
 def _color(moment: Moment) -> str:
-    if "fault: " in moment.note or moment.status == "FAILED" or moment.http.startswith("4"):
+    if "fault: " in moment.note or moment.http.startswith("4"):
         return "bad"
-    if moment.status in _GOOD:
-        return "good"
-    return "part" if moment.status in _PART or moment.note.startswith("retry") else ""
+    known = IndexingJobStatus.__members__.get(moment.status)
+    end = quality(known) if known else ""
+    return "part" if not end and moment.note.startswith("retry") else end
 
 
 def _laid_out(lines: Sequence[_Line], width: int, color: bool) -> Iterator[list[str]]:

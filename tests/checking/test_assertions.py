@@ -15,6 +15,7 @@ from pytest_indexjob import (
     IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
+    Simulator,
     assert_consistent,
     assert_counts,
     assert_data_source_status,
@@ -22,7 +23,9 @@ from pytest_indexjob import (
     assert_phase,
     assert_status,
     assert_transitions,
+    scenarios,
 )
+from pytest_indexjob.api.outcomes import go_together
 from pytest_indexjob.checking.assertions import explain_comparison
 
 JOB = {
@@ -343,3 +346,22 @@ def test_plain_comparisons():
         ("==", one, 1),
     ):
         assert explain_comparison(op, left, right) is None
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in scenarios.names() if scenarios.get(name).by_contract]
+)
+def test_no_shipped_scenario_that_is_valid_by_the_contract_contradicts_itself(name):
+    simulator = Simulator()
+    uuid = simulator.start(name).uuid
+    for step in scenarios.get(name).steps:
+        simulator.clock.advance(step.at - simulator.clock.elapsed)
+        assert_consistent(simulator.job(uuid))
+
+
+def test_what_says_nothing_goes_with_anything():
+    later = IndexingJobPhase("BATCH_JOB_PHASE_PAUSED")
+    assert go_together(IndexingJobStatus.COMPLETED, later)
+    assert go_together(IndexingJobStatus.COMPLETED, IndexingJobPhase.UNKNOWN)
+    assert not go_together(IndexingJobStatus.COMPLETED, IndexingJobPhase.FAILED)
+    assert not go_together(IndexingJobStatus.CANCELLED, IndexingJobPhase.SUCCEEDED)

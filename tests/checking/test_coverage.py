@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_indexjob import IndexingJobClient, IndexJobError
-from pytest_indexjob.api.models import DataSourceStatus, IndexingJobPhase, IndexingJobStatus
+from pytest_indexjob.api.outcomes import DataSourceStatus, IndexingJobPhase, IndexingJobStatus
 from pytest_indexjob.checking import coverage
 from pytest_indexjob.checking.coverage import (
     ITEMS,

@@ -7,6 +7,10 @@ from http import HTTPStatus
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
+from pytest_indexjob.api.answers import Answer, read
+from pytest_indexjob.api.calls import CallMatch, api_path, match
+from pytest_indexjob.content_coding import decoded
+
 Headers = tuple[tuple[str, str], ...]
 
 # What stands in the place of a secret.
@@ -70,6 +74,12 @@ class Response(NamedTuple):
         return _header(self.headers, name)
 
     @property
+    def plain_body(self) -> bytes | None:
+        """The body without its content encoding, or ``None`` where that can't be undone here."""
+        encoding = self.header("content-encoding")
+        return decoded(self.body, encoding) if encoding else self.body
+
+    @property
     def phrase(self) -> str:
         """The reason phrase, the standard one where none was given."""
         try:
@@ -120,6 +130,19 @@ class Exchange(NamedTuple):
     response: Response | None
     error: Exception | None = None
     at: float = 0.0
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the response says, or ``None`` where none came."""
+        return answer_of(self.request, self.response) if self.response else None
+
+
+def answer_of(request: Request, response: Response) -> Answer:
+    """What a response says. It is read anew each time."""
+    found = match(request.method, api_path(request.url))
+    call = found.call if isinstance(found, CallMatch) else None
+    body = response.plain_body
+    return read(call, response.status, body or b"", response.header("content-type"))
 
 
 class Journal:

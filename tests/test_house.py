@@ -31,6 +31,7 @@ FLOORS = {
     "secrecy": 3,
     "replacements": 3,
     "exchange": 2,
+    "content_coding": 1,
     "api": 1,
 }
 

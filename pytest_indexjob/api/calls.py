@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 API_URL = "https://api.digitalocean.com"
 TOKEN_VARIABLE = "DIGITALOCEAN_ACCESS_TOKEN"  # noqa: S105  # its name, not its value
@@ -35,8 +35,28 @@ class Call(NamedTuple):
         """The name with its resource: ``jobs.get``."""
         return f"{self.resource}.{self.short_name}"
 
+    def path_with(self, *arguments: str) -> str:
+        """The path with an argument in the place of each name.
+
+        Raises ``ValueError`` for an argument that can't be a segment of a path.
+        """
+        segments = iter(arguments)
+        return re.sub(r"\{[^{}/]*\}", lambda _: segment(next(segments)), self.path)
+
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+def segment(uuid: str) -> str:
+    """An identifier as one segment of a path, whatever is in it.
+
+    Raises ``ValueError`` for what can't be one.
+    """
+    # "." and ".." can't be quoted: every HTTP library resolves them, quoted or not, to another
+    # path.
+    if not isinstance(uuid, str) or uuid.strip() in ("", ".", ".."):
+        raise ValueError(f"a uuid is needed, not {uuid!r}")
+    return quote(uuid, safe="")
 
 
 CALLS = (

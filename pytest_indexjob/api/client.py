@@ -12,12 +12,12 @@ import os
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
 
 import requests
 from requests.auth import AuthBase
 
-from pytest_indexjob.api.calls import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH, TOKEN_VARIABLE
+from pytest_indexjob.api.answers import Answer, ErrorBody, read
+from pytest_indexjob.api.calls import API_URL, TOKEN_VARIABLE, Call, named, segment
 from pytest_indexjob.api.errors import (
     ApiError,
     AuthenticationError,
@@ -31,9 +31,7 @@ from pytest_indexjob.api.errors import (
     TransportError,
     WaitTimeoutError,
 )
-from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage
-from pytest_indexjob.api.wire import read_list, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,13 +158,15 @@ class IndexingJobClient:
 
     def get(self, uuid: str) -> IndexingJob:
         """The job as it stands."""
-        return _job(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}"))
+        job: IndexingJob = self._call("jobs.get", uuid)
+        return job
 
     def list(self, page: int | None = None, per_page: int | None = None) -> IndexingJobPage:
         """One page of all jobs of the account, the newest first."""
         given = {"page": page, "per_page": per_page}
         parameters = {name: str(value) for name, value in given.items() if value is not None}
-        return IndexingJobPage.from_wire(self._call("GET", JOBS_PATH, parameters=parameters))
+        read: IndexingJobPage = self._call("jobs.list", parameters=parameters)
+        return read
 
     def iterate(self, per_page: int | None = None) -> Iterator[IndexingJob]:
         """All jobs of the account, following the links from page to page.
@@ -188,9 +188,8 @@ class IndexingJobClient:
 
     def list_for_knowledge_base(self, uuid: str) -> IndexingJobPage:
         """The latest 15 jobs of a knowledge base."""
-        return IndexingJobPage.from_wire(
-            self._call("GET", f"{KNOWLEDGE_BASES_PATH}/{_segment(uuid)}/indexing_jobs")
-        )
+        page: IndexingJobPage = self._call("jobs.list_for_knowledge_base", uuid)
+        return page
 
     def create(
         self, knowledge_base_uuid: str, data_source_uuids: Sequence[str] = ()
@@ -200,34 +199,29 @@ class IndexingJobClient:
         The live service's answer is sparse (PENDING, without data sources). It refuses a second job
         of the same knowledge base; that this is a ``ConflictError`` is a guess.
         """
-        _segment(knowledge_base_uuid)
+        segment(knowledge_base_uuid)
         body: dict[str, Any] = {"knowledge_base_uuid": knowledge_base_uuid}
         if data_source_uuids:
             body["data_source_uuids"] = [*data_source_uuids]
-        return _job(self._call("POST", JOBS_PATH, body))
+        job: IndexingJob = self._call("jobs.create", body=body)
+        return job
 
     def cancel(self, uuid: str) -> IndexingJob:
         """Ask for the job's end; the answer is the job as it then stands."""
-        return _job(self._call("PUT", f"{JOBS_PATH}/{_segment(uuid)}/cancel", {"uuid": uuid}))
+        job: IndexingJob = self._call("jobs.cancel", uuid, body={"uuid": uuid})
+        return job
 
     def data_sources(self, uuid: str) -> tuple[IndexedDataSource, ...]:
         """The job's data sources."""
-        body = read_object(self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/data_sources"), "$")
-        path = "$.indexed_data_sources"
-        items = enumerate(read_list(body.get("indexed_data_sources") or [], path))
-        return tuple(IndexedDataSource.from_wire(item, f"{path}[{at}]") for at, item in items)
+        sources: tuple[IndexedDataSource, ...] = self._call("jobs.data_sources", uuid)
+        return sources
 
     def details_signed_url(self, uuid: str) -> str:
         """Where the job's report can be fetched.
 
         The URL is a secret: whoever has it can read the report.
         """
-        body = read_object(
-            self._call("GET", f"{JOBS_PATH}/{_segment(uuid)}/details_signed_url"), "$"
-        )
-        url = body.get("signed_url")
-        if not isinstance(url, str) or not url:
-            raise DecodeError("$.signed_url", "a URL was expected")
+        url: str = self._call("jobs.details_signed_url", uuid)
         return url
 
     def wait(
@@ -267,12 +261,14 @@ class IndexingJobClient:
 
     def _call(
         self,
-        method: str,
-        path: str,
+        name: str,
+        *arguments: str,
         body: object = None,
         parameters: Mapping[str, str] | None = None,
-    ) -> object:
-        """One call, tried again where that may help. Returns the parsed JSON."""
+    ) -> Any:
+        """One call, tried again where that may help. Returns what the call answers with."""
+        call = named(name)
+        method, path = call.method, call.path_with(*arguments)
         for attempt in range(self.retries + 1):
             last = attempt == self.retries
             try:
@@ -283,10 +279,15 @@ class IndexingJobClient:
                     raise
                 delay: float | None = None
             else:
-                if 200 <= response.status_code < 300:
-                    return parse_json(response.content, response.headers.get("content-type", ""))
+                answer = _answer(call, response)
+                if 200 <= answer.status < 300:
+                    return answer.value
                 error = _api_error(
-                    response, f"{method} {path}", self._clock.time(), self._auth.without_token
+                    answer,
+                    response.headers,
+                    f"{method} {path}",
+                    self._clock.time(),
+                    self._auth.without_token,
                 )
                 delay = getattr(error, "retry_after", None)
                 hopeless = response.status_code != 429 and response.status_code < 500
@@ -326,22 +327,6 @@ def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
     return value
 
 
-def _segment(uuid: str) -> str:
-    """An identifier as one segment of a path, whatever is in it."""
-    # "." and ".." can't be quoted: every HTTP library resolves them, quoted or not, to another
-    # path.
-    if not isinstance(uuid, str) or uuid.strip() in ("", ".", ".."):
-        raise ValueError(f"a uuid is needed, not {uuid!r}")
-    return quote(uuid, safe="")
-
-
-def _job(body: object) -> IndexingJob:
-    job = read_object(body, "$").get("job")
-    if job is None:
-        raise DecodeError("$.job", "the answer holds no job")
-    return IndexingJob.from_wire(job, "$.job")
-
-
 def retry_after_seconds(value: str | None, now: float) -> float | None:
     """The seconds that a ``retry-after`` header asks for, given as seconds or as a date; ``None`` for neither."""
     if not value:
@@ -356,24 +341,24 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
+def _answer(call: Call, response: requests.Response) -> Answer:
+    content_type = response.headers.get("content-type", "")
+    return read(call, response.status_code, response.content, content_type)
+
+
 def _api_error(
-    response: requests.Response, call: str, now: float, redact: Callable[[str], str]
+    answer: Answer,
+    headers: Mapping[str, str],
+    call: str,
+    now: float,
+    redact: Callable[[str], str],
 ) -> ApiError:
-    try:
-        parsed = parse_json(response.content)
-    except DecodeError:
-        parsed = None
-    body = parsed if isinstance(parsed, dict) else {}
-    given = {name: str(body.get(name) or "") for name in ("id", "message", "request_id")}
-    given["request_id"] = given["request_id"] or response.headers.get("x-request-id", "")
+    said = answer.error or ErrorBody()
+    said = said._replace(request_id=said.request_id or headers.get("x-request-id", ""))
     # Before it is cut, as half a token is one too many.
-    fields = {name: redact(text)[:500] for name, text in given.items()}
-    kind = _ERRORS.get(
-        response.status_code, ServerError if response.status_code >= 500 else ApiError
-    )
-    error = kind(response.status_code, **fields, call=call)
-    if isinstance(error, RateLimitError) or response.status_code == 503:
-        error.__dict__["retry_after"] = retry_after_seconds(
-            response.headers.get("retry-after"), now
-        )
+    id, message, request_id = (redact(text)[:500] for text in said)
+    kind = _ERRORS.get(answer.status, ServerError if answer.status >= 500 else ApiError)
+    error = kind(answer.status, id, message, request_id, call)
+    if isinstance(error, RateLimitError) or answer.status == 503:
+        error.__dict__["retry_after"] = retry_after_seconds(headers.get("retry-after"), now)
     return error

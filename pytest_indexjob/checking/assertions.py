@@ -13,7 +13,7 @@ import textwrap
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from pytest_indexjob.api.json_body import parse_json
+from pytest_indexjob.api.answers import job_in, read
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     DataSourceStatus,
@@ -224,7 +224,7 @@ def as_job(value: object) -> IndexingJob:
     if hasattr(value, "status_code") and hasattr(value, "content"):
         if not 200 <= value.status_code < 300:
             raise AssertionError(f"expected an answer with a job, not HTTP {value.status_code}")
-        value = parse_json(value.content)
+        value = read(None, value.status_code, value.content).json
     elif hasattr(value, "model_dump"):
         value = value.model_dump(mode="json", exclude_none=True)
     if not isinstance(value, dict):
@@ -234,7 +234,7 @@ def as_job(value: object) -> IndexingJob:
 
 def _job_in(body: dict[str, Any]) -> IndexingJob:
     if body.get("job") is not None:
-        return IndexingJob.from_wire(body["job"], "$.job")
+        return job_in(body)
     if _KNOWN_FIELDS & body.keys():
         return IndexingJob.from_wire(body)
     wrong = next((name for name in _WRONG_WRAPPERS if name in body), None)

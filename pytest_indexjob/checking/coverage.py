@@ -15,7 +15,6 @@ import json
 import re
 import textwrap
 import uuid
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -24,9 +23,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from pytest_indexjob.api import answers
 from pytest_indexjob.api.calls import CallMatch, api_path, match
-from pytest_indexjob.api.errors import DecodeError, IndexJobError
-from pytest_indexjob.api.json_body import parse_json
+from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     OUTCOMES,
@@ -36,6 +35,7 @@ from pytest_indexjob.api.outcomes import (
     Outcome,
 )
 from pytest_indexjob.api.wire import WireEnum
+from pytest_indexjob.content_coding import decoded
 from pytest_indexjob.exchange import Exchange, Response, TransportFault
 
 VERSION = 1
@@ -142,7 +142,6 @@ _FAULTS = {"refused": "connection-refused", "reset": "connection-reset", "timeou
 _HTTP_STATUSES = frozenset(int(item.name) for item in ITEMS.values() if item.group == "http")
 _ONE_JOB_CALLS = ("jobs.get", "jobs.cancel", "jobs.create")
 _SMALL_BODY = 16 * 1024
-_LARGEST_BODY = 16 * 1024 * 1024
 _FRACTION = re.compile(r":\d{2}\.\d", re.ASCII)
 
 
@@ -199,31 +198,13 @@ def _examined(
     if 300 <= status < 400 and status != 304:  # which leads nowhere else
         found.add("fault:redirect")
     if 200 <= status < 300:
-        found.update(_of_success(content_type, _decoded(body, encoding), kind))
+        found.update(_of_success(content_type, decoded(body, encoding), kind))
     return frozenset(found)
 
 
 # Few of the large ones are kept, so that a run with many data sources does not fill the memory.
 _outcomes_of_answer = lru_cache(maxsize=2048)(_examined)
 _outcomes_of_large_answer = lru_cache(maxsize=16)(_examined)
-
-
-def _decoded(body: bytes, encoding: str) -> bytes | None:
-    """The body without its content encoding, or ``None`` where it can't be undone here."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    for window in (47, -15):  # deflate comes with and without its own header
-        with suppress(zlib.error):
-            work = zlib.decompressobj(window)
-            decoded = work.decompress(body, _LARGEST_BODY)
-            if work.unconsumed_tail:
-                return None
-            if work.eof:
-                return decoded
-    return body  # some journals hold the decoded body with the header still there; or it is broken
 
 
 def _of_success(content_type: str, body: bytes | None, kind: str) -> Iterator[str]:
@@ -236,17 +217,14 @@ def _of_success(content_type: str, body: bytes | None, kind: str) -> Iterator[st
         if kind:
             yield "fault:empty-body"
         return
-    try:
-        parsed = parse_json(body)
-    except DecodeError:
-        if kind and media_type.endswith("json"):
-            yield "fault:invalid-json"
-        return
-    yield from _of_body(parsed, kind)
+    answer = answers.read(None, 200, body)
+    if answer.is_json:
+        yield from _of_body(answer.fields, kind)
+    elif kind and media_type.endswith("json"):
+        yield "fault:invalid-json"
 
 
-def _of_body(body: object, kind: str) -> Iterator[str]:
-    fields = body if isinstance(body, dict) else {}
+def _of_body(fields: Mapping[str, Any], kind: str) -> Iterator[str]:
     job = fields.get("job")
     if kind == "job" and not isinstance(job, dict):
         yield "shape:missing-job"

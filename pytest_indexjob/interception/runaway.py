@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Exchange
 
@@ -54,20 +52,8 @@ def _answer(exchange: Exchange) -> str:
     return f"status {job.status.name}, phase {job.phase.name}"
 
 
-def _body(exchange: Exchange) -> Any:
-    try:
-        return json.loads(exchange.response.body) if exchange.response else None
-    except (ValueError, RecursionError):
-        return None
-
-
 def _job(exchange: Exchange) -> IndexingJob | None:
-    body = _body(exchange)
-    job = body.get("job") if isinstance(body, dict) else None
-    try:
-        return IndexingJob.from_wire(job) if job is not None else None
-    except DecodeError:
-        return None
+    return exchange.answer.job if exchange.answer else None
 
 
 def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:

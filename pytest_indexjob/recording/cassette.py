@@ -13,15 +13,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pytest_indexjob.api.answers import read
 from pytest_indexjob.api.calls import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH
 from pytest_indexjob.api.errors import (
     CassetteCorruptError,
     CassetteError,
     CassetteExhaustedError,
     CassetteMissError,
-    DecodeError,
 )
-from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Interaction, Request, Response, shown_url
 
@@ -299,12 +298,7 @@ def _written_headers(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]
 @lru_cache(maxsize=1024)
 def job_of(body: bytes) -> IndexingJob | None:
     """The job in an answer's body, or ``None`` where there is none that can be read."""
-    try:
-        parsed = parse_json(body)
-        job = parsed.get("job") if isinstance(parsed, dict) else None
-        return None if job is None else IndexingJob.from_wire(job)
-    except DecodeError:
-        return None
+    return read(None, 200, body).job
 
 
 def key_of(request: Request, bases: Sequence[str]) -> Key:

@@ -17,8 +17,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pytest_indexjob.api.answers import Answer, read
 from pytest_indexjob.api.calls import API_ROOT, JOBS_PATH, CallMatch, api_path, match
-from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.api.outcomes import IndexingJobStatus, quality
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault, shown_url
@@ -260,9 +260,8 @@ class _Reader:
         retried = response.status in _RETRIED or response.status >= 500
         if response.cut_after is not None:
             return _Reading(http, counts="cut short", fault=fault, retried=True)
-        try:
-            body = json.loads(response.body)
-        except (ValueError, RecursionError):
+        answer = read(None, response.status, response.plain_body or b"")
+        if not answer.is_json:
             is_broken = is_call and response.status < 300
             summary = self._bytes_summary(response)
             if response.status >= 300:
@@ -271,17 +270,15 @@ class _Reader:
             return _Reading(http, counts=summary, fault=fault, retried=retried or is_broken)
         if response.status >= 300:
             return _Reading(
-                http, counts=self._error_summary(response, body), fault=fault, retried=retried
+                http, counts=self._error_summary(response, answer), fault=fault, retried=retried
             )
-        if isinstance(body, dict) and body.get("job") is not None:
-            return self._job(http, body["job"], fault)
-        return _Reading(http, counts=self._summary(body), fault=fault, retried=retried)
-
-    def _job(self, http: str, wire: object, fault: str) -> _Reading:
-        try:
-            job = IndexingJob.from_wire(wire, "$.job")
-        except (DecodeError, RecursionError):
+        if answer.fields.get("job") is None:
+            return _Reading(http, counts=self._summary(answer), fault=fault, retried=retried)
+        if answer.job is None:
             return _Reading(http, counts="not a job", fault=fault)
+        return self._job(http, answer.job, fault)
+
+    def _job(self, http: str, job: IndexingJob, fault: str) -> _Reading:
         files = job.indexed_file_count, job.total_file_count, job.failed_item_count
         return _Reading(
             http,
@@ -310,9 +307,10 @@ class _Reader:
             parts.append(f"cut after {response.cut_after} of {len(response.body)} bytes")
         return ", ".join(parts)
 
-    def _summary(self, body: object) -> str:
-        if not isinstance(body, dict):
+    def _summary(self, answer: Answer) -> str:
+        if not isinstance(answer.json, dict):
             return "not a job"
+        body = answer.fields
         if isinstance(body.get("jobs"), list):
             jobs = _number(len(body["jobs"]), "job")
             meta = body.get("meta")
@@ -330,11 +328,9 @@ class _Reader:
             return "a signed URL"
         return self.plain(f"no job ({', '.join(body)})" if body else "no job", 60)
 
-    def _error_summary(self, response: Response, body: object) -> str:
-        id = body.get("id") if isinstance(body, dict) else None
-        return self.plain(
-            f"{response.status} {id if isinstance(id, str) and id else response.phrase}", 60
-        ).rstrip()
+    def _error_summary(self, response: Response, answer: Answer) -> str:
+        id = answer.error.id if answer.error else ""
+        return self.plain(f"{response.status} {id or response.phrase}", 60).rstrip()
 
     def _bytes_summary(self, response: Response) -> str:
         if not response.body.strip():

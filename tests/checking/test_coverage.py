@@ -29,6 +29,7 @@ from pytest_indexjob.checking.coverage import (
     read,
     write,
 )
+from pytest_indexjob.content_coding import LARGEST
 from pytest_indexjob.exchange import Exchange, Journal, Request, Response, TransportFault
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.simulation import scenarios
@@ -292,7 +293,7 @@ def test_encoded_bodies_are_read():
     bomb = Response(
         200,
         (*JSON, ("Content-Encoding", "gzip")),
-        gzip.compress(bytes(coverage._LARGEST_BODY + 1), 1),
+        gzip.compress(bytes(LARGEST + 1), 1),
     )
     assert given_by(bomb) == frozenset()
 

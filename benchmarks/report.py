@@ -19,7 +19,8 @@ from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.exchange import Exchange, Request
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.story.page import write_report
-from pytest_indexjob.story.record import story_text, test_record
+from pytest_indexjob.story.record import record_test
+from pytest_indexjob.story.text import story_text
 
 TESTS = 2_000
 POLLS = 6_000
@@ -63,7 +64,7 @@ def changing_life(polls: int) -> list[Exchange]:
 def records() -> list[dict[str, Any]]:
     names = [scenario.name for scenario in scenarios.outcomes()]
     return [
-        test_record(
+        record_test(
             f"tests/test_module_{number // 40}.py::test_case_{number}",
             "passed" if number % 40 else "failed",
             0.01,
@@ -75,7 +76,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def record(name: str, exchanges: list[Exchange]) -> dict[str, Any]:
-    return test_record(name, "failed", 1.0, exchanges, redact=REDACT)
+    return record_test(name, "failed", 1.0, exchanges, redact=REDACT)
 
 
 def median(work: Callable[[], object]) -> float:

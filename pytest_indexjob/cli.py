@@ -268,7 +268,8 @@ def _show(options: argparse.Namespace) -> int:
 
     from pytest_indexjob.exchange import Exchange
     from pytest_indexjob.secrecy.redaction import Redaction, environment_secrets
-    from pytest_indexjob.story import record as timeline
+    from pytest_indexjob.story.record import record_test
+    from pytest_indexjob.story.text import story_text
 
     (recording,) = _recordings([options.file])
     exchanges = [
@@ -280,12 +281,10 @@ def _show(options: argparse.Namespace) -> int:
         width = shutil.get_terminal_size().columns
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         _say(
-            timeline.story_text(
-                exchanges, redact=redact, width=width, color=color, verbose=options.verbose
-            )
+            story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose)
         )
         return OK
-    record = timeline.test_record(str(options.file), "recorded", 0.0, exchanges, redact=redact)
+    record = record_test(str(options.file), "recorded", 0.0, exchanges, redact=redact)
     if options.json:
         _say(json.dumps(record, indent=2))
     else:

@@ -102,7 +102,7 @@ def tell_story(item: pytest.Item, report: Any, interception: Interception) -> No
     )
     if not wanted or not exchanges or interception.told:
         return
-    from pytest_indexjob.story.record import story_text
+    from pytest_indexjob.story.text import story_text
 
     interception.told = True
     # A worker of pytest-xdist has no terminal.
@@ -146,9 +146,9 @@ def facts_of(
     if config.getoption("--indexjob-used-file"):
         facts["cassettes"] = interception.cassettes
     if config.getoption("--indexjob-report"):
-        from pytest_indexjob.story import record as timeline
+        from pytest_indexjob.story.record import record_test
 
-        facts["record"] = timeline.test_record(
+        facts["record"] = record_test(
             item.nodeid,
             "failed" if report.outcome == "passed" and not passed else report.outcome,
             report.duration,

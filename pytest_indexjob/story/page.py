@@ -68,7 +68,7 @@ def write_report(
     coverage: Mapping[str, Any] | None = None,
     title: str = "Indexing jobs",
 ) -> None:
-    """Write the records of ``timeline.test_record`` as one self-contained HTML file, failures first.
+    """Write the records of ``record.record_test`` as one self-contained HTML file, failures first.
 
     ``coverage`` is ``{"matrix": {status: {phase: count}}, "other": {name: count}}``, or ``None`` to
     leave it out. The file is written whole or not at all. Raises ``IndexJobError`` where Jinja2 is

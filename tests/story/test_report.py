@@ -17,8 +17,8 @@ from conftest import COMPLETED, JOB_URL, RUNNING, job_answer
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault
 from pytest_indexjob.secrecy.redaction import Redaction
-from pytest_indexjob.story import record as timeline
 from pytest_indexjob.story.page import write_report
+from pytest_indexjob.story.record import record_test
 
 pytest.importorskip("jinja2")
 
@@ -66,9 +66,7 @@ LIFE = polls(
 
 
 def record(nodeid="tests/test_a.py::test_life", outcome="passed", exchanges=LIFE, sleeps=()):
-    return timeline.test_record(
-        nodeid, outcome, 0.5, exchanges, sleeps, redact=Redaction().redact_text
-    )
+    return record_test(nodeid, outcome, 0.5, exchanges, sleeps, redact=Redaction().redact_text)
 
 
 def records():

@@ -16,7 +16,9 @@ from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.simulation import faults
 from pytest_indexjob.simulation.simulator import Simulator
-from pytest_indexjob.story import record as timeline
+from pytest_indexjob.story.moments import story
+from pytest_indexjob.story.record import record_test
+from pytest_indexjob.story.text import story_text
 
 JOBS_URL = JOB_URL.rpartition("/")[0]
 GET = Request("GET", JOB_URL)
@@ -26,8 +28,7 @@ LIMITED = Response(
 )
 REDACT = Redaction(["Alice"]).redact_text
 story, story_text, record_of = (
-    functools.partial(form, redact=REDACT)
-    for form in (timeline.story, timeline.story_text, timeline.test_record)
+    functools.partial(form, redact=REDACT) for form in (story, story_text, record_test)
 )
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

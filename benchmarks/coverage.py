@@ -1,4 +1,7 @@
-"""What coverage costs, what a second process saves, how fast jobs are made: ``python benchmarks/coverage.py``."""
+"""What coverage costs, what a second process saves, how fast jobs are made.
+
+Run ``python benchmarks/coverage.py``.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ def run(suite: Path, *options: str) -> float:
 
 
 def halves(suite: Path) -> float:
-    """The seconds of two runs of half the suite each, at the same time: what this machine's second core can save."""
+    """The seconds of two runs of half the suite each, at the same time.
+
+    That is what this machine's second core can save.
+    """
     began = time.perf_counter()
     runs = [
         subprocess.Popen([*COMMAND, suite.name], cwd=suite.parent, stdout=subprocess.DEVNULL)

@@ -76,24 +76,30 @@ SUITES = {
         '@pytest.mark.vcr("life.yaml")\n@pytest.mark.default_cassette("life.yaml")', "", "body()",
     ),
     "own client / this plugin": (
-        ["pytest_indexjob.plugin"], f"import pytest\ndef body(client):\n    for _ in range({POLLS}):\n"
+        ["pytest_indexjob.plugin"],
+        f"import pytest\ndef body(client):\n    for _ in range({POLLS}):\n"
         f"        job = client.get({UUID!r})\n    assert job.is_terminal\n",
         '@pytest.mark.indexjob_cassette("life")', "indexjob_client", "body(indexjob_client)",
     ),
     "requests / responses": (
-        [], f"import pytest, requests, responses\nBODIES = {BODIES!r}\ndef body():\n    for each in BODIES:\n"
+        [],
+        f"import pytest, requests, responses\nBODIES = {BODIES!r}\ndef body():\n"
+        f"    for each in BODIES:\n"
         f"        responses.get({URL!r}, body=each, content_type='application/json', "
         f"headers={{'ratelimit-limit': '5000'}})\n"
         f"{BY_REQUESTS}",
         "@responses.activate", "", "body()",
     ),
     "httpx / this plugin": (
-        ["pytest_indexjob.plugin"], f"import pytest, httpx\nCLIENT = httpx.Client()\ndef body():{BY_HTTPX}",
+        ["pytest_indexjob.plugin"],
+        f"import pytest, httpx\nCLIENT = httpx.Client()\ndef body():{BY_HTTPX}",
         '@pytest.mark.indexjob_cassette("life")', "", "body()",
     ),
     "httpx / respx": (
-        ["respx.plugin"], f"import pytest, httpx, respx\nCLIENT = httpx.Client()\nBODIES = {BODIES!r}\ndef body():\n"
-        f"    answers = [httpx.Response(200, text=each, headers={dict(HEADERS)!r}) for each in BODIES]\n"
+        ["respx.plugin"],
+        f"import pytest, httpx, respx\nCLIENT = httpx.Client()\nBODIES = {BODIES!r}\ndef body():\n"
+        f"    headers = {dict(HEADERS)!r}\n"
+        "    answers = [httpx.Response(200, text=each, headers=headers) for each in BODIES]\n"
         f"    respx.get({URL!r}).mock(side_effect=answers)\n"
         f"{BY_HTTPX}",
         "@respx.mock", "", "body()",
@@ -126,7 +132,10 @@ def write(folder: Path) -> None:
 
 
 def run(suite: Path, plugins: list[str]) -> float:
-    """Seconds that the tests' own three phases took, as pytest measured them: start-up and imports are left out."""
+    """Seconds that the tests' own three phases took, as pytest measured them.
+
+    Start-up and imports are left out.
+    """
     options = [option for plugin in plugins for option in ("-p", plugin)]
     command = [
         sys.executable,
@@ -163,7 +172,8 @@ began = []
 def pytest_runtest_logstart(nodeid):
     began.append(time.perf_counter())
 def pytest_terminal_summary(terminalreporter):
-    terminalreporter.write_line(f"seconds {(time.perf_counter() - began[10]) * len(began) / (len(began) - 10)}")
+    seconds = (time.perf_counter() - began[10]) * len(began) / (len(began) - 10)
+    terminalreporter.write_line(f"seconds {seconds}")
 """
 
 
@@ -181,7 +191,10 @@ def suites() -> dict[str, float]:
 
 
 def per_request(interactions: int, *, own: bool) -> float:
-    """Microseconds a request, by playing a whole recording of one request's answers, the best of some rounds."""
+    """Microseconds a request: a whole recording of one request's answers is played.
+
+    The best of some rounds counts.
+    """
     import requests
 
     recording = Recording(Path("life"), tuple(life(interactions)), {})

@@ -49,7 +49,7 @@ def life(scenario: str, polls: int, number: int = 0) -> list[Exchange]:
 
 
 def changing_life(polls: int) -> list[Exchange]:
-    """A test's exchanges in which no answer is like the one before: one more file is indexed in each."""
+    """A test's exchanges, in each of which one more file is indexed than before."""
     template = life("stuck", 2)[-1]
     job = json.loads(template.response.body)["job"]
     exchanges = []

@@ -48,7 +48,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def answers() -> Callable[[], bytes]:
-    """The bodies that a trivial transport hands out: those of the same life, computed before the time is taken."""
+    """The bodies of the same life, for a trivial transport, computed before the time is taken."""
     simulator = Simulator(clock := VirtualClock(), requests_per_hour=None)
     job = simulator.start("completed", duration=EIGHT_HOURS)
     ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(HEADERS.items()))

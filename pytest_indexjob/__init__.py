@@ -1,4 +1,4 @@
-"""Test code that starts, polls and reads DigitalOcean knowledge base indexing jobs, offline and in milliseconds."""
+"""Test code that runs DigitalOcean knowledge base indexing jobs, offline and in milliseconds."""
 
 from __future__ import annotations
 

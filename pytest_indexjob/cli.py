@@ -108,6 +108,7 @@ def _serve(options: argparse.Namespace) -> int:
     import signal
     import threading
 
+    from pytest_indexjob.api.calls import TOKEN_VARIABLE
     from pytest_indexjob.simulation import scenarios
     from pytest_indexjob.simulation.control import PREFIX
     from pytest_indexjob.simulation.server import LoopbackServer
@@ -135,10 +136,8 @@ def _serve(options: argparse.Namespace) -> int:
         source.serve_at(server.url)
     _say(f"serving at {server.url} (control: {server.url}{PREFIX}); stop with Ctrl-C")
     for name, value in server.env.items():
-        _say(
-            "export"
-            f" {name}={value if name != 'DIGITALOCEAN_ACCESS_TOKEN' or not options.token else '...'}"
-        )
+        is_secret = name == TOKEN_VARIABLE and options.token
+        _say(f"export {name}={'...' if is_secret else value}")
     # Not from the handler itself: it runs in the thread that serves.
     stop = threading.Thread(target=server.stop)
     for number in (signal.SIGINT, signal.SIGTERM):

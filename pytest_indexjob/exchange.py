@@ -1,4 +1,4 @@
-"""What passes between the rooms: a request, its response, the two as an exchange, and the journal that keeps them."""
+"""What passes between the rooms: request, response, exchange, and the journal of a test."""
 
 from __future__ import annotations
 
@@ -28,14 +28,18 @@ def _header(headers: Headers, name: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL that can be shown: without user, password, fragment or the values of unknown query parameters."""
+    """A URL that can be shown.
+
+    It has no user, password or fragment, and no values of unknown query parameters.
+    """
     parts = urlsplit(url)
     query = "&".join(
         f"{name}={value if name in _PLAIN_PARAMETERS else PLACEHOLDER}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
     authority = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-    return f"{parts.scheme}{':' if parts.scheme else ''}{authority}{parts.path}{'?' if query else ''}{query}"
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    return f"{scheme}{authority}{parts.path}{f'?{query}' if query else ''}"
 
 
 class Request(NamedTuple):

@@ -187,7 +187,10 @@ def indexjob_cassette(
     _indexjob_interception: Interception,
     indexjob_settings: IndexJobSettings,
 ) -> Playback:
-    """The recordings that the mark names, put in front of every HTTP client: ``.job_uuid``, ``.unplayed``."""
+    """The recordings that the mark names answer every HTTP client.
+
+    ``.job_uuid``, ``.unplayed``.
+    """
     from pytest_indexjob.running.one_test import play
 
     return play(request, _indexjob_interception, indexjob_settings)
@@ -195,7 +198,10 @@ def indexjob_cassette(
 
 @pytest.fixture
 def indexjob_clock(_indexjob_interception: Interception) -> Iterator[VirtualClock]:
-    """The test's clock, in the place of the real one: ``.advance(seconds)``, ``.elapsed``, ``.sleeps``."""
+    """The test's clock takes the place of the real one.
+
+    ``.advance(seconds)``, ``.elapsed``, ``.sleeps``.
+    """
     from pytest_indexjob.virtual_time.clock import TimePatches
 
     patches = TimePatches(_indexjob_interception.clock)
@@ -210,7 +216,10 @@ def indexjob_simulator(
     _indexjob_interception: Interception,
     indexjob_settings: IndexJobSettings,
 ) -> Simulator:
-    """A service that computes its answers, in front of every HTTP client: ``.start(scenario)``, ``.inject(fault)``."""
+    """A simulated service answers every HTTP client.
+
+    ``.start(scenario)``, ``.inject(fault)``.
+    """
     from pytest_indexjob.running.one_test import simulate
 
     return simulate(request, _indexjob_interception, indexjob_settings)
@@ -220,10 +229,10 @@ def indexjob_simulator(
 def indexjob_server(
     request: pytest.FixtureRequest, _indexjob_interception: Interception
 ) -> Iterator[LoopbackServer]:
-    """A real HTTP server on this machine, for other processes: ``.url``, ``.env``, ``.step_per_poll``.
+    """A real HTTP server on this machine, for other processes.
 
-    The marked cassette or the simulator answers. Each GET moves the clock by 5 s unless
-    ``step_per_poll`` says else.
+    ``.url``, ``.env``, ``.step_per_poll``. The marked cassette or the simulator answers. Each GET
+    moves the test's clock by 5 seconds; ``step_per_poll`` sets another step.
     """
     from pytest_indexjob.running.one_test import serve
 
@@ -238,7 +247,10 @@ def indexjob_client(
     _indexjob_interception: Interception,
     indexjob_settings: IndexJobSettings,
 ) -> Iterator[IndexingJobClient]:
-    """A client of the API: the marked cassette answers, or the simulator, or with ``--indexjob-live`` the service."""
+    """A client of the API.
+
+    The marked cassette answers, else the simulator; with ``--indexjob-live`` the real service.
+    """
     from pytest_indexjob.running.one_test import client_for
 
     with client_for(request, _indexjob_interception, indexjob_settings) as client:

@@ -1,4 +1,4 @@
-"""Attributes replaced for the length of a test, and put back whatever else was patched meanwhile."""
+"""Attributes that are replaced for the length of a test, and put back after it."""
 
 from __future__ import annotations
 

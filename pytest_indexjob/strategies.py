@@ -1,4 +1,4 @@
-"""Strategies for Hypothesis: jobs, their forms on the wire, whole lives of jobs, and what goes wrong on the way.
+"""Strategies for Hypothesis: jobs, their JSON, whole lives of jobs, and faults.
 
 Needs ``pip install 'pytest-indexjob[hypothesis]'``. An example shrinks to what matters, and its
 ``repr`` is code that can be pasted into a test, after ``import datetime`` and the names of this
@@ -51,7 +51,7 @@ _E = TypeVar("_E", bound=WireEnum)
 
 
 def indexing_jobs() -> st.SearchStrategy[IndexingJob]:
-    """Jobs that the contract allows, whatever they say: values of today and unknown ones, any counts and times.
+    """Jobs that the contract allows: known and unknown values, any counts and times.
 
     Their parts need not agree with each other (a job may finish before it starts). ``lifecycles``
     gives jobs whose parts do.
@@ -74,7 +74,7 @@ def wire_jobs() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def lifecycles(*, endless: bool = False) -> st.SearchStrategy[Scenario]:
-    """Whole lives of jobs, for ``indexjob_simulator.start(scenario)``: any that the contract and the service allow.
+    """Whole lives of jobs, for ``indexjob_simulator.start(scenario)``.
 
     They end within an hour, in any of the ends that a job can come to; with ``endless`` some never
     end. Every answer is valid by the published OpenAPI, and at no moment does a job contradict
@@ -84,7 +84,9 @@ def lifecycles(*, endless: bool = False) -> st.SearchStrategy[Scenario]:
 
 
 def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
-    """What goes wrong: lists of ``(fault, times, on)``, for ``indexjob_simulator.inject(fault, times=times, on=on)``.
+    """Faults: lists of ``(fault, times, on)``.
+
+    They are for ``indexjob_simulator.inject(fault, times=times, on=on)``.
 
     Each strikes 1 to 5 calls, so that some outlast a client that tries a call four times.
     """

@@ -1,4 +1,4 @@
-"""The calls of the indexing-job API and where it is: each fact once, for everything that asks, answers or checks.
+"""The calls of the indexing-job API, and where the API is.
 
 Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in
 ``schema``.
@@ -76,7 +76,10 @@ _BY_NAME = {call.name: call for call in CALLS} | {
 
 
 class CallMatch(NamedTuple):
-    """A request is this call; ``arguments`` are the segments that stand for the template's names, unquoted."""
+    """A request is this call.
+
+    ``arguments`` are the path's segments in the places of the template's names, unquoted.
+    """
 
     call: Call
     arguments: tuple[str, ...]
@@ -108,7 +111,10 @@ def api_path(url: str) -> str:
 
 @lru_cache(maxsize=1024)
 def match(method: str, path: str) -> CallMatch | WrongMethod | None:
-    """Which call a method and a path (a query may follow) make, or which methods the path takes, or ``None``."""
+    """Which call a method and a path make; a query may follow the path.
+
+    ``WrongMethod`` where the path takes other methods, ``None`` for a path that is not the API's.
+    """
     path = path.partition("?")[0]
     for template, pattern in _PATTERNS.items():
         found = pattern.fullmatch(path)

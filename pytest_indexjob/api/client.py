@@ -69,7 +69,9 @@ class Clock(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class IndexJobSettings:
-    """How ``indexjob_client`` reaches the service; return one from your own ``indexjob_settings`` fixture to change it.
+    """How ``indexjob_client`` reaches the service.
+
+    To change the settings, return other ones from your own ``indexjob_settings`` fixture.
 
     ``timeout`` (of connecting and of reading) is in seconds. Without a token, a made-up one serves
     for recorded and simulated answers, and ``DIGITALOCEAN_ACCESS_TOKEN`` for the live service.
@@ -232,7 +234,9 @@ class IndexingJobClient:
         poll_interval: float = 5.0,
         on_poll: Callable[[IndexingJob], object] | None = None,
     ) -> IndexingJob:
-        """Poll until the job has ended and return it, whatever its outcome. Both times are in seconds.
+        """Poll until the job has ended, and return the job, whatever its outcome.
+
+        ``timeout`` and ``poll_interval`` are in seconds.
 
         A job whose phase and status are missing or unknown is polled until ``timeout``. Raises
         ``WaitTimeoutError`` (with the last job and all polls) then, and ``DecodeError`` at once
@@ -328,7 +332,10 @@ def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """The seconds that a ``retry-after`` header asks for, given as seconds or as a date; ``None`` for neither."""
+    """The seconds that a ``retry-after`` header asks for.
+
+    The header holds seconds or a date; ``None`` for anything else.
+    """
     if not value:
         return None
     try:

@@ -81,7 +81,10 @@ class ApiError(IndexJobError):
 def _rebuild(
     cls: type[IndexJobError], args: tuple[Any, ...], state: dict[str, Any]
 ) -> IndexJobError:
-    """Make an error again in another process (pytest-xdist sends them), without its constructor's checks."""
+    """Make an error again in another process, without its constructor's checks.
+
+    pytest-xdist sends errors from its workers.
+    """
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -105,7 +108,10 @@ class NotFoundError(ApiError):
 
 
 class ConflictError(ApiError):
-    """409: the knowledge base is busy, as far as is known (the live status of that answer is a guess)."""
+    """409: the knowledge base has a job already.
+
+    That the live service answers with this status is a guess.
+    """
 
 
 class RateLimitError(ApiError):

@@ -58,7 +58,9 @@ class IndexedDataSource(WireModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class IndexingJob(WireModel):
-    """An indexing job. Fields are named as on the wire; ``extra`` holds those that the contract does not know.
+    """An indexing job.
+
+    Fields are named as on the wire; ``extra`` holds the fields that the contract does not know.
 
     ``tokens`` is deprecated by the service in favour of ``total_tokens``. The counts that end in
     ``_item_count``, ``_file_count`` and ``total_bytes`` are totals over ``data_source_jobs``.
@@ -83,7 +85,10 @@ class IndexingJob(WireModel):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended: its status or its phase says so (either may be missing or unknown)."""
+        """Whether the job has ended: its status or its phase says so.
+
+        Either may be missing or unknown.
+        """
         return self.status.is_terminal or self.phase.is_terminal
 
     @property

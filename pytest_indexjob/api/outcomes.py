@@ -48,7 +48,10 @@ class IndexingJobStatus(WireEnum):
 
 
 class IndexingJobPhase(WireEnum):
-    """Where the batch job behind an indexing job stands (the reference's ``APIIndexingJobPhase``)."""
+    """Where the batch job behind an indexing job stands.
+
+    The reference calls it ``APIIndexingJobPhase``.
+    """
 
     UNKNOWN = "BATCH_JOB_PHASE_UNKNOWN"
     PENDING = "BATCH_JOB_PHASE_PENDING"
@@ -80,7 +83,10 @@ class IndexingJobPhase(WireEnum):
 
 
 class DataSourceStatus(WireEnum):
-    """How one data source of a job stands or ended (the reference's ``APIIndexedDataSourceStatus``)."""
+    """How one data source of a job stands or ended.
+
+    The reference calls it ``APIIndexedDataSourceStatus``.
+    """
 
     UNKNOWN = "DATA_SOURCE_STATUS_UNKNOWN"
     IN_PROGRESS = "DATA_SOURCE_STATUS_IN_PROGRESS"

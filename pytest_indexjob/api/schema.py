@@ -1,4 +1,4 @@
-"""The shapes of the seven calls' answers, as JSON Schema: derived from the models, so that each fact stands once.
+"""The shapes of the calls' answers, as JSON Schema, derived from the models.
 
 Source: the published OpenAPI for paths, wrappers, links, meta and errors; the field tables of the
 models for the rest. Every field may be absent (the service omits zeros), unknown ones are allowed,
@@ -33,7 +33,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Operation(NamedTuple):
-    """One call: ``name`` is the client's method, ``path`` a template, ``body`` and ``error`` the answers' shapes."""
+    """One call with the shapes of its answers.
+
+    ``name`` is the client's method, ``path`` a template, ``body`` and ``error`` are JSON Schemas.
+    """
 
     name: str
     method: str
@@ -47,7 +50,10 @@ class Operation(NamedTuple):
         return f"{self.method} {self.path}"
 
     def shape(self, status: int) -> Schema | None:
-        """What an answer with this HTTP status holds, or ``None`` where the contract does not say."""
+        """The shape of an answer with this HTTP status.
+
+        ``None`` where the contract does not say.
+        """
         if 200 <= status < 300:
             return self.body
         return self.error if status >= 400 else None
@@ -83,15 +89,16 @@ _OPERATIONS = dict(zip(CALLS, CONTRACT, strict=True))
 
 
 def operation_of(method: str, path: str) -> Operation | None:
-    """The call that a method and a path (a query may follow) make, or ``None`` for one that is no call of the API."""
+    """The call that a method and a path make, or ``None``; a query may follow the path."""
     found = match(method.upper(), path)
     return _OPERATIONS[found.call] if isinstance(found, CallMatch) else None
 
 
 def json_schema(operation: Operation, *, status: int = 200) -> Schema:
-    """The JSON Schema (draft 2020-12) of an answer's body, for use with jsonschema. A new one, to be changed freely.
+    """The JSON Schema (draft 2020-12) of an answer's body, for use with jsonschema.
 
-    ``status`` is the answer's HTTP status; one of which the contract says nothing allows any body.
+    ``status`` is the answer's HTTP status. Where the contract says nothing of a status, any body
+    is valid. The schema is a copy, which the caller may change.
     """
     # By way of its text, as a deep copy would still share the parts that stand in several places.
     shape: Schema = json.loads(json.dumps(operation.shape(status) or {}))

@@ -72,7 +72,9 @@ class WireEnum(StrEnum):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """The member for a member, a wire string or a short name (``"NO_CHANGES"``, ``"no-changes"``).
+        """The member for a member, a wire string or a short name.
+
+        Short names are ``"NO_CHANGES"`` and ``"no-changes"``.
 
         Raises ``ValueError``, naming the valid names and the nearest, for anything else.
         """

@@ -1,4 +1,7 @@
-"""Assertions on jobs: ours, the official SDK's objects, dicts with or without the ``job`` wrapper, and responses.
+"""Assertions on jobs.
+
+They take our models, the official SDK's objects, dicts with or without the ``job`` wrapper, and
+responses.
 
 A failed assertion shows what was expected and what was there, a table of the data sources with the
 offending cells marked by asterisks, and hints.
@@ -85,7 +88,10 @@ def assert_phase(job: object, expected: object) -> IndexingJob:
 def assert_data_source_status(
     job: object, expected: object, *, data_source: str | None = None
 ) -> IndexingJob:
-    """Assert that every data source of a job, or the one of that uuid, has this status (or any of several)."""
+    """Assert that every data source of a job has this status (or any of several).
+
+    ``data_source`` is the uuid of the one data source to look at.
+    """
     __tracebackhide__ = True
     read, wanted = as_job(job), _expected(DataSourceStatus, expected)
     sources = _sources(read, data_source)
@@ -104,7 +110,9 @@ def assert_data_source_status(
 
 
 def assert_counts(job: object, *, data_source: str | None = None, **counts: object) -> IndexingJob:
-    """Assert counts of a job, summed over its data sources or of the one of that uuid, and return the job.
+    """Assert counts of a job, and return the job.
+
+    Counts are summed over the data sources, or taken of the one with the uuid ``data_source``:
 
     ``indexed_items``, ``failed_items``, ``skipped_items``, ``removed_items``, ``indexed_files``,
     ``total_files``, ``indexed_bytes``, ``total_bytes``; and of the job itself

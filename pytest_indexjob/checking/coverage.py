@@ -1,4 +1,4 @@
-"""Outcome coverage: which of the service's answers the code under test was given over a whole run, and which never.
+"""Outcome coverage: which of the service's answers the code under test was given in a run.
 
 An item is one thing that code has to cope with: ``status:NO_CHANGES``, ``http:429``,
 ``fault:reset-midway``. Only what was delivered counts: an answer that came, or a fault that came in
@@ -182,7 +182,10 @@ _CUT = frozenset(("fault:reset-midway",))
 
 @lru_cache(maxsize=4096)
 def _kind_of(method: str, url: str) -> str:
-    """``"job"`` for a call whose answer is one job, ``"call"`` for another of the API, ``""`` for what is none."""
+    """``"job"`` for a call whose answer is one job, ``"call"`` for another call of the API.
+
+    ``""`` for a request that is no call of the API.
+    """
     found = match(method, api_path(url).rstrip("/"))
     if found is None or method == "HEAD":
         return ""
@@ -401,7 +404,10 @@ class Coverage:
         return 100 * sum(self.counts[item] > 0 for item in asked) / len(asked) if asked else 100.0
 
     def table(self, left_out: Mapping[str, str] = _NOTHING, *, width: int = 80) -> list[str]:
-        """Lines for people: each group's items, who was given them, what would serve those that nobody was given."""
+        """Lines for people: each group's items, and how many tests were given each.
+
+        For an item that no test was given, the line that would serve it.
+        """
         extra = sorted(item for item in self.counts if self.counts[item] > 0 and item not in ITEMS)
         column = max(len(item.partition(":")[2]) for item in (*ITEMS, *extra))
         lines = []
@@ -430,7 +436,10 @@ class Coverage:
         return f"seen by {count} test{'s' * (count != 1)}"
 
     def matrix(self) -> dict[str, dict[str, int]]:
-        """How many tests were given a job of each status with each phase: ``{"COMPLETED": {"SUCCEEDED": 3}}``."""
+        """How many tests were given a job of each status with each phase.
+
+        For example ``{"COMPLETED": {"SUCCEEDED": 3}}``.
+        """
         seen: dict[str, dict[str, int]] = {}
         listed = [item for item in ITEMS if item in self.counts]
         for item in dict.fromkeys((*listed, *sorted(self.counts))):
@@ -523,7 +532,9 @@ def combine(
 
 
 def parse_left_out(lines: Sequence[str]) -> dict[str, str]:
-    """The items to leave out, with the reason, of lines such as ``status:NO_CHANGES: we never re-index``.
+    """The items to leave out, each with the reason.
+
+    A line is, for example, ``status:NO_CHANGES: we never re-index``.
 
     Raises ``ValueError`` for an unknown item, naming those most like it, and for a missing reason.
     """

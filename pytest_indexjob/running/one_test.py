@@ -42,7 +42,10 @@ class CassetteWarning(pytest.PytestWarning):
 
 
 def or_fail(work: Callable[[], T]) -> T:
-    """What work gives; an error of ours fails the test with its text alone, as a traceback would say nothing more."""
+    """What ``work`` returns.
+
+    An error of this package fails the test with its text alone: a traceback would say no more.
+    """
     try:
         return work()
     except IndexJobError as error:
@@ -133,7 +136,10 @@ def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
 def play(
     request: pytest.FixtureRequest, interception: Interception, settings: IndexJobSettings
 ) -> Playback:
-    """Put the marked recordings in front of the test's clients, and where it is to record, the service behind them."""
+    """Let the marked recordings answer the test's clients.
+
+    Where the run records, the real service answers what they do not.
+    """
     names, strict = mark_arguments(request.node.get_closest_marker(MARKER))
     config = request.config
     test = f"{request.cls.__name__}.{request.node.name}" if request.cls else request.node.name

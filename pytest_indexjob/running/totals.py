@@ -69,7 +69,10 @@ def _check_writable(option: str, name: str | None) -> None:
 
 
 def hide_secrets(error: BaseException, interception: Interception) -> None:
-    """Take the secrets out of an error's text, and out of those that led to it, as far as the text is ours."""
+    """Take the secrets out of an error's text, and out of the errors that led to it.
+
+    Only errors of this package are changed.
+    """
     seen: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -95,7 +98,10 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
-    """Add the story of what the service said to the report of a test that failed (or of any, with ``-rP``)."""
+    """Add the story of what the service said to the report of a test that failed.
+
+    With ``-rP`` the report of every test has it.
+    """
     exchanges = interception.journal.exchanges
     wanted = report.failed or (
         report.when == "call" and report.passed and _asked_for_passed(item.config)

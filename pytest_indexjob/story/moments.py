@@ -28,7 +28,7 @@ Redact = Callable[[str], str]
 
 
 class Moment(NamedTuple):
-    """One change in a test's story: an exchange, and the equal ones after it, as far as they are one line.
+    """One change in a test's story: an exchange, and the equal exchanges that follow it.
 
     ``at`` and ``until`` are the seconds of its first and its last exchange, ``times`` their number.
     ``http`` is the answer's status, or the name of what came instead of an answer. ``phase`` and
@@ -120,7 +120,9 @@ class Fold:
 def story(
     exchanges: Sequence[Exchange], sleeps: Sequence[tuple[float, float]] = (), *, redact: Redact
 ) -> list[Moment]:
-    """The moments of a test, in the order in which they began; ``sleeps`` are pairs of moment and duration.
+    """The moments of a test, in the order in which they began.
+
+    ``sleeps`` are pairs of the moment and the duration, in seconds.
 
     Equal polls in a row are one moment. A row is that of one request: a test that asks for two jobs
     in turn has a moment for each. Faults, retries and calls that change something end every row.
@@ -189,7 +191,10 @@ def _safe_url(url: str) -> str:
 
 
 class Reader:
-    """Reads the exchanges of one test; what it gives holds no secret, and nothing that a terminal obeys."""
+    """Reads the exchanges of one test.
+
+    What it returns holds no secret, and no control character that a terminal obeys.
+    """
 
     def __init__(self, redact: Redact) -> None:
         # Calls, statuses and notes repeat themselves, and a redaction takes its time. A URL's query

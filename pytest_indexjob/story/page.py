@@ -1,4 +1,4 @@
-"""The report: one HTML file with the stories of all tests of a run, to be opened anywhere, without a network.
+"""The report: one HTML file with the stories of all tests of a run. It needs no network.
 
 What tests recorded is hostile until shown otherwise: it is text everywhere, by autoescape in the
 page and by escapes in the data, and the page's Content-Security-Policy lets nothing run or load but
@@ -144,7 +144,10 @@ def _row(record: dict[str, Any]) -> _Row:
 
 
 def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
-    """The matrix with every status and phase of the contract, and those that the service added since."""
+    """The matrix with every status and phase of the contract.
+
+    Values that the contract does not list come after them.
+    """
     matrix: Mapping[str, Mapping[str, int]] = coverage.get("matrix") or {}
     statuses = sorted((status.name for status in IndexingJobStatus), key=_place_in_life)
     phases = sorted((phase.name for phase in IndexingJobPhase), key=_place_in_life)

@@ -105,7 +105,10 @@ def _color(moment: Moment) -> str:
 
 
 def _laid_out(lines: Sequence[_Line], width: int, color: bool) -> Iterator[list[str]]:
-    """Lines in columns, as far as the width goes: time, call, status and phase or a summary, times; then the rest."""
+    """Lines in columns: time, call, status and phase (or a summary), times, and the rest.
+
+    What does not fit in the width goes on a line below.
+    """
     time, call, status = (
         max(map(_width, column)) for column in zip(*(line[:3] for line in lines), strict=True)
     )

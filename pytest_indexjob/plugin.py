@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_indexjob.running.options import add_options
+from pytest_indexjob.running.settings import run_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         " recordings (or from the test's own); strict also fails the test if recorded answers were"
         " left unplayed",
     )
+    run_settings(config)
     # 0 is a value too.
     given = {
         name
@@ -165,7 +167,7 @@ def _indexjob_interception(
     interception = interception_for(request, indexjob_settings)
     # The running test's also stands at the configuration, for the hook that is not told the test.
     request.node.stash[_INTERCEPTION] = request.config.stash[_INTERCEPTION] = interception
-    if not request.config.getoption("--indexjob-live"):
+    if not run_settings(request.config).live:
         interception.start()
     yield interception
     interception.stop()

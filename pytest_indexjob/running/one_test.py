@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -18,6 +17,7 @@ from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.recording.cassette import Playback
 from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
 from pytest_indexjob.recording.recorder import Recorder, age_in_days
+from pytest_indexjob.running.settings import RunSettings, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ T = TypeVar("T")
 MARKER = "indexjob_cassette"
 # What recorded and simulated answers are asked with, so that no real token is in a test.
 _TEST_TOKEN = "not-a-real-token"  # noqa: S105
-
-
-_RUN_ID = pytest.StashKey[str]()
 
 
 class CassetteWarning(pytest.PytestWarning):
@@ -53,65 +50,19 @@ def or_fail(work: Callable[[], T]) -> T:
     pytest.fail(text, pytrace=False)
 
 
-def ini_number(config: pytest.Config, name: str) -> float:
-    """A number of the ini file. Raises ``pytest.UsageError`` for what is none, or not above 0."""
-    text = config.getini(name)
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not number > 0:
-        raise pytest.UsageError(f"{name} must be a number above 0, not {text!r}")
-    return number
-
-
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
     """The interception of a test, not started."""
-    config = request.config
+    run = run_settings(request.config)
     return Interception(
         Journal(),
         VirtualClock(),
         test=request.node.nodeid,
         base_url=settings.base_url,
-        allowed_hosts=config.getini("indexjob_allowed_hosts"),
-        max_polls=int(ini_number(config, "indexjob_max_polls")),
-        max_hours=ini_number(config, "indexjob_max_hours"),
+        allowed_hosts=run.allowed_hosts,
+        max_polls=run.max_polls,
+        max_hours=run.max_hours,
         secrets=lambda: secrets(settings),
     )
-
-
-def record_mode(config: pytest.Config) -> str:
-    """The record mode.
-
-    Where ``CI`` is set, only the command line itself can ask for another than ``none``.
-    """
-    mode: str = config.getoption("--indexjob-record")
-    by_hand = any(
-        str(argument).startswith("--indexjob-record") for argument in config.invocation_params.args
-    )
-    return "none" if os.environ.get("CI") and not by_hand else mode
-
-
-def max_age(text: str | None) -> tuple[float, bool] | None:
-    """Days, and whether to warn only, of ``DAYS`` or ``warn:DAYS``.
-
-    Raises ``pytest.UsageError`` for anything else.
-    """
-    if text is None:
-        return None
-    days = text.removeprefix("warn:")
-    if not days.isascii() or not days.replace(".", "", 1).isdigit():
-        raise pytest.UsageError(
-            f"--indexjob-max-age must be days (30) or days to warn of (warn:30), not {text!r}"
-        )
-    return float(days), days != text
-
-
-def check_options(config: pytest.Config) -> None:
-    """Raise ``pytest.UsageError`` for options that make no sense."""
-    max_age(config.getoption("--indexjob-max-age"))
-    if config.getoption("--indexjob-live") and config.getoption("--indexjob-record") != "none":
-        raise pytest.UsageError("--indexjob-live records nothing: give --indexjob-record alone")
 
 
 def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
@@ -141,11 +92,11 @@ def play(
     Where the run records, the real service answers what they do not.
     """
     names, strict = mark_arguments(request.node.get_closest_marker(MARKER))
-    config = request.config
+    run = run_settings(request.config)
+    mode = run.record_mode
     test = f"{request.cls.__name__}.{request.node.name}" if request.cls else request.node.name
     names = names or (name_for_test(request.path.stem, test),)
     folder = request.path.parent / "cassettes"
-    live, mode = config.getoption("--indexjob-live"), record_mode(config)
     command = f"pytest {shlex.quote(request.node.nodeid)} --indexjob-record=new_episodes"
     playback = or_fail(
         lambda: open_cassettes(
@@ -156,7 +107,7 @@ def play(
             missing_ok=mode != "none",
         )
     )
-    _check_age(request.node, playback, mode)
+    _check_age(request.node, playback, run)
     recorder = None
     if mode != "none":
         recorder = Recorder(
@@ -165,11 +116,13 @@ def play(
             mode,
             lambda asked: interception.forward(asked, settings.timeout),
             secrets=secrets(settings),
-            anonymize=config.getini("indexjob_anonymize"),
+            anonymize=run.anonymize,
             base_url=settings.base_url,
-            run=run_id(config),
+            run=run.run,
         )
-    interception.play(playback, strict=strict and not live and recorder is None, recorder=recorder)
+    interception.play(
+        playback, strict=strict and not run.live and recorder is None, recorder=recorder
+    )
     return playback
 
 
@@ -184,9 +137,9 @@ def secrets(settings: IndexJobSettings) -> list[str]:
     ]
 
 
-def _check_age(item: pytest.Item, playback: Playback, mode: str) -> None:
-    limit = max_age(item.config.getoption("--indexjob-max-age"))
-    if limit is None or mode in ("all", "rewrite"):
+def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
+    limit = run.max_age
+    if limit is None or run.record_mode in ("all", "rewrite"):
         return
     for recording in playback.recordings:
         age = age_in_days(recording)
@@ -194,24 +147,18 @@ def _check_age(item: pytest.Item, playback: Playback, mode: str) -> None:
         # for a new one.
         if age is None and recording.provenance.get("recorded_at") is None:
             continue
-        if age is not None and age <= limit[0]:
+        if age is not None and age <= limit.days:
             continue
         said = "has a `recorded_at` that is no RFC 3339 time"
         if age is not None:
-            said = f"was recorded {age:.0f} days ago (at most {limit[0]:g})"
+            said = f"was recorded {age:.0f} days ago (at most {limit.days:g})"
         text = (
             f"{recording.path} {said}. To record it again: pytest {shlex.quote(item.nodeid)}"
             " --indexjob-record=rewrite"
         )
-        if not limit[1]:
+        if not limit.warns:
             pytest.fail(text, pytrace=False)
         item.warn(CassetteWarning(text))
-
-
-def run_id(config: pytest.Config) -> str:
-    """What names this test run, alike in all its processes."""
-    shared = getattr(config, "workerinput", {}).get("testrunuid")
-    return shared or config.stash.setdefault(_RUN_ID, uuid.uuid4().hex)
 
 
 def save(interception: Interception) -> None:
@@ -226,7 +173,7 @@ def simulate(
     """Put a simulator in front of the test's clients."""
     from pytest_indexjob.simulation.simulator import Simulator
 
-    if request.config.getoption("--indexjob-live"):
+    if run_settings(request.config).live:
         pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
     if MARKER in request.fixturenames:
         pytest.fail(
@@ -262,7 +209,7 @@ def client_for(
     """A client of whatever answers the test: the service itself with ``--indexjob-live``."""
     from pytest_indexjob.api.client import IndexingJobClient
 
-    live = request.config.getoption("--indexjob-live")
+    live = run_settings(request.config).live
     if not live and MARKER not in request.fixturenames:
         request.getfixturevalue("indexjob_simulator")
     real = live or (interception.recorder is not None and interception.recorder.records)

@@ -22,9 +22,6 @@ def register(config: pytest.Config) -> bool:
 
     Raises ``pytest.UsageError``.
     """
-    from pytest_indexjob.running.one_test import check_options
-
-    check_options(config)
     left_out = _left_out(config)
     under = config.getoption("--indexjob-coverage-fail-under")
     if under is not None and not 0 <= under <= 100:

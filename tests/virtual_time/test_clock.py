@@ -315,12 +315,3 @@ def test_the_last_of_many(indexjob_simulator, indexjob_clock):
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*does not stop: 100 requests in one test*"])
-
-
-@pytest.mark.parametrize(
-    "ini", ["indexjob_max_polls = many", "indexjob_max_hours = -3", "indexjob_max_polls = 0"]
-)
-def test_a_limit_that_is_none_is_a_usage_error(suite, ini):
-    result = suite("def test_it(indexjob_simulator): pass", ini=ini)
-    result.stdout.fnmatch_lines(["*must be a number above 0*"])
-    assert result.ret != 0

@@ -1,0 +1,97 @@
+"""The options and ini keys of a run, read and checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from typing import NamedTuple
+
+import pytest
+
+
+class MaxAge(NamedTuple):
+    """How many days old a recording may be, and whether an older one is only warned of."""
+
+    days: float
+    warns: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What the command line and the ini file say.
+
+    ``record_mode`` is one of vcrpy's modes or ``rewrite``. ``max_hours`` are hours of a test's
+    clock. ``run`` names this run, alike in all its processes.
+    """
+
+    live: bool
+    record_mode: str
+    max_age: MaxAge | None
+    allowed_hosts: tuple[str, ...]
+    max_polls: int
+    max_hours: float
+    anonymize: bool
+    run: str
+
+
+_SETTINGS = pytest.StashKey[RunSettings]()
+
+
+def run_settings(config: pytest.Config) -> RunSettings:
+    """The settings of a run.
+
+    Raises ``pytest.UsageError`` for options and ini values that make no sense.
+    """
+    if _SETTINGS not in config.stash:
+        config.stash[_SETTINGS] = _read(config)
+    return config.stash[_SETTINGS]
+
+
+def _read(config: pytest.Config) -> RunSettings:
+    live: bool = config.getoption("--indexjob-live")
+    if live and config.getoption("--indexjob-record") != "none":
+        raise pytest.UsageError("--indexjob-live records nothing: give --indexjob-record alone")
+    return RunSettings(
+        live=live,
+        record_mode=_record_mode(config),
+        max_age=_max_age(config.getoption("--indexjob-max-age")),
+        allowed_hosts=tuple(config.getini("indexjob_allowed_hosts")),
+        max_polls=int(_number(config, "indexjob_max_polls", least=1.0)),
+        max_hours=_number(config, "indexjob_max_hours"),
+        anonymize=config.getini("indexjob_anonymize"),
+        run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
+    )
+
+
+def _record_mode(config: pytest.Config) -> str:
+    """The record mode; where ``CI`` is set, only the command line itself can ask for one."""
+    mode: str = config.getoption("--indexjob-record")
+    given = config.invocation_params.args
+    by_hand = any(str(argument).startswith("--indexjob-record") for argument in given)
+    return "none" if os.environ.get("CI") and not by_hand else mode
+
+
+def _max_age(text: str | None) -> MaxAge | None:
+    if text is None:
+        return None
+    days = text.removeprefix("warn:")
+    if not days.isascii() or not days.replace(".", "", 1).isdigit():
+        raise pytest.UsageError(
+            "--indexjob-max-age must be a number of days (30), or a number of days to warn of"
+            f" (warn:30), not {text!r}"
+        )
+    return MaxAge(float(days), days != text)
+
+
+def _number(config: pytest.Config, name: str, *, least: float = 0.0) -> float:
+    text = config.getini(name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    # "inf" switches a limit off, but is no number of polls.
+    if not number > 0 or number < least or (least and number == float("inf")):
+        wanted = f"a number of {least:g} or more" if least else "a number above 0"
+        raise pytest.UsageError(f"the ini key {name} must be {wanted}, not {text!r}")
+    return number

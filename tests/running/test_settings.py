@@ -1,0 +1,57 @@
+"""Options and ini values that make no sense: one usage error for the run, not one in each test."""
+
+from __future__ import annotations
+
+import pytest
+
+TESTS = """
+def test_one(indexjob_simulator): pass
+def test_two(indexjob_simulator): pass
+"""
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    pytester.makepyfile(TESTS)
+
+    def run(*arguments, ini=""):
+        pytester.makeini(f"[pytest]\n{ini}\n")
+        return pytester.runpytest("-p", "no:cacheprovider", *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("indexjob_max_polls", "many", "a number of 1 or more"),
+        ("indexjob_max_polls", "0", "a number of 1 or more"),
+        ("indexjob_max_polls", "inf", "a number of 1 or more"),
+        ("indexjob_max_hours", "-3", "a number above 0"),
+        ("indexjob_max_hours", "nan", "a number above 0"),
+    ],
+)
+def test_an_ini_value(run, key, value, wanted):
+    result = run(ini=f"{key} = {value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: the ini key {key} must be {wanted}, not '{value}'"])
+    assert "Traceback" not in result.stderr.str()
+    assert "test_one" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--indexjob-max-age=soon"], "--indexjob-max-age must be a number of days *"),
+        (["--indexjob-live", "--indexjob-record=once"], "--indexjob-live records nothing*"),
+    ],
+)
+def test_an_option(run, options, message):
+    result = run(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_no_limit_of_hours(run):
+    run(ini="indexjob_max_hours = inf").assert_outcomes(passed=2)

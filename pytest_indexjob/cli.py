@@ -13,23 +13,34 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob import __version__
 from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.exchange import Exchange, Request, answer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_indexjob.api.models import IndexingJob
-    from pytest_indexjob.exchange import Request, Response
+    from pytest_indexjob.exchange import Response
     from pytest_indexjob.recording.cassette import Recording
 
 OK, FINDINGS, USAGE = 0, 1, 2
-_STATUSES = "exit status: 0 all is well, 1 there is something to tell, 2 it could not be done"
+# What a shell reports of a command that writes into a pipe which nobody reads any more.
+_BROKEN_PIPE = 141
+_STATUSES = "exit status: 0 no problems, 1 problems were found, 2 the command could not run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 for findings, 2 where it could not be done."""
+    """Run the command.
+
+    Returns the exit status: 0, 1 where problems were found, 2 where the command could not run.
+    """
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has read enough. Python would complain once more while it flushes at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except (IndexJobError, OSError, ValueError) as error:
         print(f"pytest-indexjob: {error}", file=sys.stderr)  # noqa: T201
         return USAGE
@@ -46,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-indexjob {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_serve, _add_record, _add_show, _add_audit, _add_drift, _add_coverage):
+    adders = (_add_list, _add_serve, _add_record, _add_show, _add_audit, _add_drift, _add_coverage)
+    for add in adders:
         add(commands)
     return parser
 
@@ -69,6 +81,61 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+# list
+
+
+def _add_list(commands: Any) -> None:
+    text = "list what there is: recordings, scenarios, faults or calls"
+    parser = _command(commands, "list", text, "pytest-indexjob list scenarios", _list)
+    parser.add_argument("kind", choices=tuple(_LISTS), help="what to list")
+
+
+def _list(options: argparse.Namespace) -> int:
+    rows = list(_LISTS[options.kind]())
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        _say(f"{name:<{width}}  {text}".rstrip())
+    return OK
+
+
+def _listed_recordings() -> Iterator[tuple[str, str]]:
+    from pytest_indexjob.recording.cassette import load
+    from pytest_indexjob.recording.library import shipped_folder, shipped_names
+
+    for name in shipped_names():
+        interactions = load(shipped_folder() / f"{name}.yaml").interactions
+        last = interactions[-1]
+        said = answer_of(*last)
+        end = said.job.status.name if said.job else f"HTTP {last.response.status}"
+        answers = "1 answer" if len(interactions) == 1 else f"{len(interactions)} answers"
+        yield name, f"{answers}, the last: {end}"
+
+
+def _listed_scenarios() -> Iterator[tuple[str, str]]:
+    from pytest_indexjob.simulation import scenarios
+
+    yield from ((name, scenarios.get(name).summary) for name in scenarios.names())
+
+
+def _listed_faults() -> Iterator[tuple[str, str]]:
+    from pytest_indexjob.simulation import faults
+
+    yield from ((name, faults.get(name).summary) for name in faults.names())
+
+
+def _listed_calls() -> Iterator[tuple[str, str]]:
+    from pytest_indexjob.api.calls import CALLS
+
+    yield from ((call.name, str(call)) for call in CALLS)
+
+
+_LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
+    "recordings": _listed_recordings,
+    "scenarios": _listed_scenarios,
+    "faults": _listed_faults,
+    "calls": _listed_calls,
+}
+
 # serve
 
 
@@ -78,21 +145,23 @@ def _add_serve(commands: Any) -> None:
         commands, "serve", "serve the simulator to clients in any language", example, _serve
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="the port on 127.0.0.1 (any that is free)"
+        "--port", type=int, default=0, help="listen on this port of 127.0.0.1 (any free one)"
     )
     parser.add_argument(
-        "--scenario", default="completed", help="how the jobs go that clients start (completed)"
+        "--scenario",
+        default="completed",
+        help="the scenario of the jobs that clients start (completed)",
     )
     parser.add_argument(
         "--step-per-poll",
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="what each GET moves the clock by (5)",
+        help="each GET moves the clock by so many seconds (5)",
     )
-    parser.add_argument("--token", help="the only token that is accepted (any)")
+    parser.add_argument("--token", help="accept this token only (any token)")
     parser.add_argument(
-        "--log", metavar="FILE", help="where a line for each request goes (standard output)"
+        "--log", metavar="FILE", help="write a line for each request to this file (standard output)"
     )
     parser.add_argument(
         "--documented-example",
@@ -180,17 +249,25 @@ def _add_record(commands: Any) -> None:
     example = (
         "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
     )
-    text = "poll a live job to its end and record its whole life; goes on after an interruption"
+    text = "poll a live job to its end and record its whole life; can be interrupted and resumed"
     parser = _command(commands, "record", text, example, _record)
     parser.add_argument("uuid", help="the job's uuid")
     parser.add_argument(
         "-o", "--output", required=True, type=Path, metavar="FILE", help="the cassette to write"
     )
     parser.add_argument(
-        "--poll-interval", type=float, default=5.0, metavar="SECONDS", help="between polls (5)"
+        "--poll-interval",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="seconds between polls (5)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=86400.0, metavar="SECONDS", help="give up after (a day)"
+        "--timeout",
+        type=float,
+        default=86400.0,
+        metavar="SECONDS",
+        help="give up after so many seconds (a day)",
     )
     parser.add_argument(
         "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
@@ -209,7 +286,7 @@ def _record(options: argparse.Namespace) -> int:
         secrets=environment_secrets(os.environ),
     )
     if recorder.interactions:
-        _say(f"going on after {len(recorder.interactions)} polls that were kept")
+        _say(f"resuming after {len(recorder.interactions)} polls of an earlier run")
     try:
         job = recorder.record(
             poll_interval=options.poll_interval,
@@ -219,8 +296,8 @@ def _record(options: argparse.Namespace) -> int:
     except BaseException:
         if part_of(options.output).exists():
             _say(
-                f"what was polled is kept in {part_of(options.output)}: the same command goes on"
-                " from there"
+                f"the polls so far are kept in {part_of(options.output)}: run the same command"
+                " again to resume"
             )
         raise
     _say(f"{options.output}: {len(recorder.interactions)} polls, ended {job.status.name}")
@@ -241,15 +318,22 @@ def _add_show(commands: Any) -> None:
     parser = _command(
         commands,
         "show",
-        "show a cassette's story",
+        "show the story of a cassette or a scenario",
         "pytest-indexjob show tests/cassettes/mine.yaml",
         _show,
     )
-    parser.add_argument("file", type=Path, help="the cassette")
+    shown = parser.add_mutually_exclusive_group(required=True)
+    shown.add_argument(
+        "file", nargs="?", type=Path, help="a cassette's file, or the name of a shipped recording"
+    )
+    shown.add_argument("--scenario", metavar="NAME", help="a scenario of the simulator, polled")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument(
-        "--html", type=Path, metavar="FILE", help="as a page, which needs the extra `report`"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="as an HTML page; needs `pip install pytest-indexjob[report]`",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
     parser.add_argument(
@@ -257,7 +341,7 @@ def _add_show(commands: Any) -> None:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="a recording has no times: taken as apart (5)",
+        help="show the polls as so many seconds apart: recordings keep no times (5)",
     )
 
 
@@ -265,16 +349,13 @@ def _show(options: argparse.Namespace) -> int:
     import json
     import shutil
 
-    from pytest_indexjob.exchange import Exchange
     from pytest_indexjob.secrecy.redaction import Redaction, environment_secrets
     from pytest_indexjob.story.record import record_test
     from pytest_indexjob.story.text import story_text
 
-    (recording,) = _recordings([options.file])
-    exchanges = [
-        Exchange(request, response, None, at * options.poll_interval)
-        for at, (request, response) in enumerate(recording.interactions)
-    ]
+    if not options.poll_interval > 0:
+        raise ValueError(f"--poll-interval must be above 0 seconds, not {options.poll_interval:g}")
+    name, exchanges = _polled(options) if options.scenario else _recorded(options)
     redact = Redaction(environment_secrets(os.environ)).redact_text
     if not options.json and not options.html:
         width = shutil.get_terminal_size().columns
@@ -283,30 +364,69 @@ def _show(options: argparse.Namespace) -> int:
             story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose)
         )
         return OK
-    record = record_test(str(options.file), "recorded", 0.0, exchanges, redact=redact)
+    record = record_test(name, "recorded", 0.0, exchanges, redact=redact)
     if options.json:
         _say(json.dumps(record, indent=2))
     else:
         from pytest_indexjob.story.page import write_report
 
-        write_report(options.html, [record], title=f"Recording {options.file.stem}")
+        write_report(options.html, [record], title=name)
         _say(str(options.html))
     return OK
+
+
+def _recorded(options: argparse.Namespace) -> tuple[str, list[Exchange]]:
+    """The name of a recording, and its exchanges as if they had been polled."""
+    (recording,) = _recordings([options.file])
+    exchanges = [
+        Exchange(request, response, None, at * options.poll_interval)
+        for at, (request, response) in enumerate(recording.interactions)
+    ]
+    return f"recording {recording.path.stem}", exchanges
+
+
+def _polled(options: argparse.Namespace) -> tuple[str, list[Exchange]]:
+    """The name of a scenario, and its exchanges: polls until it has told all that it has."""
+    from pytest_indexjob.api.calls import API_URL, named
+    from pytest_indexjob.simulation import scenarios
+    from pytest_indexjob.simulation.simulator import Simulator
+    from pytest_indexjob.virtual_time.clock import VirtualClock
+
+    scenario = scenarios.get(options.scenario)
+    clock = VirtualClock()
+    simulator = Simulator(clock, requests_per_hour=None, requests_per_minute=None)
+    uuid = simulator.start(scenario).uuid
+    url = API_URL + named("jobs.get").path_with(uuid)
+    request = Request("GET", url, (("Authorization", "Bearer any"),))
+    exchanges: list[Exchange] = []
+    # Some polls after the last change, so that a job that never ends is seen to stand still.
+    last = scenario.steps[-1].at + (0 if scenario.steps[-1].is_terminal else _STANDS_STILL)
+    while len(exchanges) < _MOST_POLLS:
+        at = clock.elapsed
+        exchanges.append(Exchange(request, simulator.handle(request), None, at))
+        if at >= last:
+            break
+        clock.advance(options.poll_interval)
+    return f"scenario {scenario.name}", exchanges
+
+
+_MOST_POLLS = 10_000
+_STANDS_STILL = 60.0  # seconds
+
+
+def _files(path: Path) -> list[Path]:
+    """The cassettes that a path stands for: a file, a folder of them, or a shipped one's name."""
+    from pytest_indexjob.recording.library import find_file
+
+    return sorted(path.rglob("*.yaml")) if path.is_dir() else [find_file(path)]
 
 
 def _recordings(paths: Sequence[Path]) -> list[Recording]:
     from pytest_indexjob.recording.cassette import load
 
-    files = [
-        file
-        for path in paths
-        for file in (sorted(path.rglob("*.yaml")) if path.is_dir() else [path])
-    ]
+    files = [file for path in paths for file in _files(path)]
     if not files:
         raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing is not None:
-        raise ValueError(f"there is no file {missing}")
     return [load(file) for file in files]
 
 
@@ -314,21 +434,25 @@ def _recordings(paths: Sequence[Path]) -> list[Recording]:
 
 
 def _add_audit(commands: Any) -> None:
-    text = "look for secrets, damage, unfinished lives and unknown values in cassettes"
+    text = "find secrets, damage, jobs that never end and unknown values in cassettes"
     parser = _command(
         commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit
     )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="cassettes, or folders of them"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="cassettes, folders of cassettes, or names of shipped recordings",
     )
     parser.add_argument(
-        "--max-age", type=float, metavar="DAYS", help="tell of recordings that are older"
+        "--max-age", type=float, metavar="DAYS", help="report recordings that are older"
     )
     parser.add_argument(
         "--used",
         type=Path,
         metavar="FILE",
-        help="tell of files that are not in this list of --indexjob-used-file",
+        help="report cassettes that are not in this list, which --indexjob-used-file wrote",
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
 
@@ -339,16 +463,14 @@ def _audit(options: argparse.Namespace) -> int:
     from pytest_indexjob.secrecy.redaction import environment_secrets
     from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
 
-    gone = [path for path in options.paths if not path.exists()]
-    if gone:
-        raise ValueError(f"there is nothing at {', '.join(map(str, gone))}")
-    if not any(path.is_file() or any(path.rglob("*.y*ml")) for path in options.paths):
-        raise ValueError(f"there is no cassette in {', '.join(map(str, options.paths))}")
+    paths = [path if path.is_dir() else _files(path)[0] for path in options.paths]
+    if not any(path.is_file() or any(path.rglob("*.y*ml")) for path in paths):
+        raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
     used = None
     if options.used:
         used = [Path(name) for name in json.loads(options.used.read_text(encoding="utf-8"))]
     findings = audit(
-        options.paths,
+        paths,
         secrets=environment_secrets(os.environ),
         max_age_days=options.max_age,
         used=used,
@@ -366,13 +488,22 @@ def _add_drift(commands: Any) -> None:
         commands, "drift", text, "pytest-indexjob drift tests/cassettes --spec openapi.yaml", _drift
     )
     parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="CASSETTE", help="cassettes, or folders of them"
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="CASSETTE",
+        help="cassettes, folders of cassettes, or names of shipped recordings",
     )
     parser.add_argument(
-        "--spec", type=Path, metavar="FILE", help="an OpenAPI document to compare with"
+        "--spec",
+        type=Path,
+        metavar="FILE",
+        help="compare with this OpenAPI document (the published contract as this version knows it)",
     )
     parser.add_argument(
-        "--live", metavar="UUID", help="ask the live service for this job, and compare that too"
+        "--live",
+        metavar="UUID",
+        help="ask the live service for this job, and compare its answer too",
     )
     parser.add_argument(
         "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
@@ -416,10 +547,13 @@ def _add_coverage(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="the file that combine writes"
     )
     parser.add_argument(
-        "--skip-broken", action="store_true", help="go on without files that can't be read"
+        "--skip-broken", action="store_true", help="leave out files that can't be read"
     )
     parser.add_argument(
-        "--fail-under", type=float, metavar="PERCENT", help="exit with 1 below this"
+        "--fail-under",
+        type=float,
+        metavar="PERCENT",
+        help="exit with status 1 below this percentage",
     )
 
 

@@ -32,6 +32,7 @@ FLOORS = {
     "replacements": 3,
     "exchange": 2,
     "content_coding": 1,
+    "whole_file": 1,
     "api": 1,
 }
 

@@ -14,10 +14,8 @@ import difflib
 import json
 import re
 import textwrap
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +35,7 @@ from pytest_indexjob.api.outcomes import (
 from pytest_indexjob.api.wire import WireEnum
 from pytest_indexjob.content_coding import decoded
 from pytest_indexjob.exchange import Exchange, Response, TransportFault
+from pytest_indexjob.whole_file import write_whole
 
 VERSION = 1
 _FORMAT = "pytest-indexjob outcome coverage"
@@ -497,16 +496,8 @@ def write(path: Path | str, coverage: Coverage) -> None:
 
     Raises ``OSError`` where that can't be done.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_text(json.dumps(coverage.to_json(), indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    text = json.dumps(coverage.to_json(), indent=2) + "\n"
+    write_whole(Path(path), text.encode())
 
 
 def combine(

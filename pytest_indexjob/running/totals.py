@@ -56,7 +56,10 @@ def _check_writable(option: str, name: str | None) -> None:
         return
     path = Path(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if option == "--indexjob-report":
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(None, f"there is no folder {path.parent}")
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
         with tempfile.TemporaryFile(dir=path.parent):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.api.outcomes import OUTCOMES, IndexingJobPhase, IndexingJobStatus, quality
+from pytest_indexjob.whole_file import write_whole
 
 # Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is
 # left out.
@@ -95,7 +95,10 @@ def write_report(
         coverage=_coverage(coverage) if coverage is not None else None,
         data=_data(ordered),
     )
-    _write(path, page)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no
+    # reason to fail.
+    write_whole(path, page.encode("utf-8", "replace"))
 
 
 def _rank(outcome: str) -> int:
@@ -106,18 +109,6 @@ def _rank(outcome: str) -> int:
 def _hashed(text: str) -> str:
     digest = hashlib.sha256(str(text).encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
-
-
-def _write(path: Path, page: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no
-        # reason to fail.
-        temporary.write_bytes(page.encode("utf-8", "replace"))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # What the page shows at once.

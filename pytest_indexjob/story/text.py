@@ -200,7 +200,8 @@ def _last_answer(exchange: Exchange, reader: Reader, width: int, verbose: bool) 
         text = printable(line, len(line) + 1)
         yield text if verbose else _cut(text, width)
     if len(shown) < len(lines):
-        yield _cut(f"... {len(lines) - len(shown)} more lines", width)
+        left = len(lines) - len(shown)
+        yield _cut(f"... {left} more line{'' if left == 1 else 's'}", width)
 
 
 def _pretty(text: str) -> list[str]:

@@ -459,7 +459,7 @@ def some_coverage():
 
 
 def test_a_file_gives_back_what_was_written(tmp_path):
-    path = tmp_path / "new" / "outcomes.json"
+    path = tmp_path / "outcomes.json"
     write(path, some_coverage())
     assert read(path) == some_coverage()
     write(str(path), Coverage())
@@ -597,3 +597,10 @@ def test_lines_of_what_is_left_out():
 def test_wrong_lines_of_what_is_left_out(line, problem):
     with pytest.raises(ValueError, match=problem):
         parse_left_out([line])
+
+
+def test_an_error_of_writing_names_the_file_that_was_meant(tmp_path):
+    path = tmp_path / "no-such-folder" / "outcomes.json"
+    with pytest.raises(OSError, match="No such file") as raised:
+        write(path, Coverage())
+    assert raised.value.filename == str(path)

@@ -18,7 +18,7 @@ import yaml
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
 from pytest_indexjob.cli import main
 from pytest_indexjob.recording.cassette import load
-from pytest_indexjob.recording.library import shipped_folder
+from pytest_indexjob.recording.library import shipped_folder, shipped_names
 
 SHIPPED = shipped_folder()
 TOKEN = "dop_v1_" + "0123456789abcdef" * 4
@@ -44,7 +44,7 @@ def run(capsys):
 def test_help_says_what_there_is_with_examples(run):
     status, text, _ = run("--help")
     assert status == 0
-    for command in ("serve", "record", "show", "audit", "drift", "coverage"):
+    for command in ("list", "serve", "record", "show", "audit", "drift", "coverage"):
         assert command in text
         status, own, _ = run(command, "--help")
         assert (
@@ -210,12 +210,12 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
     server.answer = interrupted
     status, told, _ = run(*command)
     assert status == 130
-    assert "the same command goes on from there" in told
+    assert "run the same command again to resume" in told
     part = output.with_name("mine.yaml.part")
     part.write_text(part.read_text() + '"cut')
     status, told, _ = run(*command)
     assert status == 0
-    assert re.search(r"going on after [45] polls that were kept", told)
+    assert re.search(r"resuming after [45] polls of an earlier run", told)
     recorded = load(output).interactions
     seen = [json.loads(item.response.body)["job"]["updated_at"] for item in recorded]
     assert seen == sorted(seen)
@@ -443,3 +443,71 @@ def test_cassettes_of_record_are_plain_yaml(run, service, tmp_path):
     content = yaml.safe_load(output.read_text())
     assert content["version"] == 1
     assert content["provenance"]["recorded_at"][:4] == str(time.gmtime().tm_year)
+
+
+# list, and names instead of files
+
+
+@pytest.mark.parametrize(
+    ("kind", "some"),
+    [
+        ("recordings", "partial "),
+        ("scenarios", "succeeded-but-failed "),
+        ("faults", "reset-midway "),
+        ("calls", "jobs.create "),
+    ],
+)
+def test_what_there_is_is_listed(run, kind, some):
+    status, text, _ = run("list", kind)
+    assert status == 0
+    assert any(line.startswith(some) and len(line) > len(some) for line in text.splitlines())
+
+
+def test_every_shipped_recording_is_listed(run):
+    names = [line.split()[0] for line in run("list", "recordings")[1].splitlines()]
+    assert names == shipped_names()
+
+
+def test_a_shipped_name_stands_for_its_file(run):
+    assert run("show", "partial")[1] == run("show", SHIPPED / "partial.yaml")[1]
+    assert run("audit", "completed") == run("audit", SHIPPED / "completed.yaml")
+    assert run("drift", "completed") == run("drift", SHIPPED / "completed.yaml")
+    for command in ("show", "audit", "drift"):
+        status, _, told = run(command, "complete")
+        assert status == 2
+        assert "there is no cassette 'complete'" in told
+
+
+@pytest.mark.parametrize(
+    ("scenario", "last"), [("partial", "PARTIAL "), ("stuck", "IN_PROGRESS "), ("pending", "COMPL")]
+)
+def test_a_scenario_is_shown(run, scenario, last):
+    status, text, _ = run("show", "--scenario", scenario)
+    assert status == 0
+    story = text.partition("\n\n")[0].splitlines()
+    assert last in story[-1]
+    assert json.loads(run("show", "--scenario", scenario, "--json")[1])["nodeid"] == (
+        f"scenario {scenario}"
+    )
+
+
+def test_a_scenario_that_is_none(run):
+    status, _, told = run("show", "--scenario", "partail")
+    assert status == 2
+    assert "partial" in told
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest_indexjob", "show", "partial", "--verbose"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

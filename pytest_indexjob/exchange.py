@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from http import HTTPStatus
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from pytest_indexjob.api.answers import Answer, read
 from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.content_coding import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -115,6 +118,11 @@ class TransportFault(Exception):
 
 class Source(Protocol):
     """Whatever answers requests: a recording or the simulator."""
+
+    @property
+    def hosts(self) -> Collection[str]:
+        """The hosts that it answers for besides the API's, with a port that is not the scheme's."""
+        ...
 
     def handle(self, request: Request) -> Response:
         """The answer.

@@ -128,7 +128,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 def _complaint(item: pytest.Item, *, passed: bool = False) -> str:
     interception = item.stash.get(_INTERCEPTION, None)
-    return interception.complaint(passed=passed) if interception else ""
+    return interception.take_complaint(passed=passed) if interception else ""
 
 
 def pytest_assertrepr_compare(
@@ -172,7 +172,7 @@ def _indexjob_interception(
     yield interception
     interception.stop()
     del request.config.stash[_INTERCEPTION]
-    complaint = interception.complaint()
+    complaint = interception.take_complaint()
     if complaint:
         pytest.fail(complaint, pytrace=False)
 

@@ -30,6 +30,7 @@ FLOORS = {
     "virtual_time": 4,
     "secrecy": 3,
     "replacements": 3,
+    "http1": 3,
     "exchange": 2,
     "content_coding": 1,
     "whole_file": 1,

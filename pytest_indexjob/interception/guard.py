@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.api.errors import NetworkBlockedError
+from pytest_indexjob.interception.clients import Patch
 from pytest_indexjob.replacements import original
 
 if TYPE_CHECKING:
@@ -42,19 +43,15 @@ class Guard:
         finally:
             self._thread.passing = False
 
-    def patches(self) -> Iterator[tuple[Any, str, Any]]:
-        """What has to be put in place for the guard to stand: owner, attribute, replacement."""
-        for name in ("connect", "connect_ex"):
-            yield socket.socket, name, self._checked_call(original(socket.socket, name), 0)
-        yield socket.socket, "sendto", self._checked_call(original(socket.socket, "sendto"), -1)
-        if hasattr(socket.socket, "sendmsg"):  # not on every system
-            yield (
-                socket.socket,
-                "sendmsg",
-                self._checked_call(original(socket.socket, "sendmsg"), 3),
-            )
+    def patches(self) -> Iterator[Patch]:
+        """What has to be put in place for the guard to stand."""
+        calls = {"connect": 0, "connect_ex": 0, "sendto": -1, "sendmsg": 3}
+        for name, place in calls.items():
+            if hasattr(socket.socket, name):  # `sendmsg` is not on every system
+                call = self._checked_call(original(socket.socket, name), place)
+                yield Patch(socket.socket, name, call)
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
-            yield socket, name, self._checked_look_up(original(socket, name))
+            yield Patch(socket, name, self._checked_look_up(original(socket, name)))
 
     def _checked_call(self, real: Callable[..., Any], place: int) -> Callable[..., Any]:
         def call(sock: socket.socket, *args: Any) -> Any:

@@ -9,7 +9,7 @@ import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -361,7 +361,7 @@ class Playback:
         rest = [at for key, places in self._by_key.items() for at in places[self._next[key] :]]
         return [self.interactions[at].request for at in sorted(rest)]
 
-    @property
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """The hosts (with port, where it is not the scheme's) that the recordings hold answers of."""
         return frozenset(

@@ -50,7 +50,7 @@ class Recorder:
         self.mode = mode
         self.recorded: list[Interaction] = []
         self.replaced = 0
-        self.hosts: set[str] = set()
+        self.hosts: set[str] = set(playback.hosts)
         self._forward = forward
         self._secrets = set(secrets)
         self._anonymize = anonymize

@@ -110,11 +110,13 @@ def play(
     _check_age(request.node, playback, run)
     recorder = None
     if mode != "none":
+        from pytest_indexjob.interception.forwarding import forward
+
         recorder = Recorder(
             playback,
             or_fail(lambda: locate(names[0], folder)),
             mode,
-            lambda asked: interception.forward(asked, settings.timeout),
+            lambda asked: forward(asked, settings.timeout, interception.guard),
             secrets=secrets(settings),
             anonymize=run.anonymize,
             base_url=settings.base_url,
@@ -194,7 +196,7 @@ def serve(request: pytest.FixtureRequest, interception: Interception) -> Loopbac
     marked = MARKER in request.fixturenames
     source: Any = request.getfixturevalue(MARKER if marked else "indexjob_simulator")
     server = LoopbackServer(
-        interception.answer_elsewhere, clock=interception.clock, step_per_poll=5.0
+        interception.answer_for_server, clock=interception.clock, step_per_poll=5.0
     ).start()
     if marked:
         source.bases += (server.url,)
@@ -208,18 +210,24 @@ def client_for(
 ) -> IndexingJobClient:
     """A client of whatever answers the test: the service itself with ``--indexjob-live``."""
     from pytest_indexjob.api.client import IndexingJobClient
+    from pytest_indexjob.interception.sessions import answered_session, live_session
 
     live = run_settings(request.config).live
     if not live and MARKER not in request.fixturenames:
         request.getfixturevalue("indexjob_simulator")
     real = live or (interception.recorder is not None and interception.recorder.records)
+    session = (
+        live_session(interception.journal, interception.clock)
+        if live
+        else answered_session(interception)
+    )
     try:
         return IndexingJobClient(
             settings.token or (None if real else _TEST_TOKEN),
             base_url=settings.base_url,
             timeout=settings.timeout,
             retries=settings.retries,
-            session=interception.live_session() if live else interception.session(),
+            session=session,
             clock=None if real else interception.clock,
         )
     except ValueError as error:

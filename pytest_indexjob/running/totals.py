@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.interception.interception import Interception
 
 _TITLE = "indexing jobs"
+_TOLD = pytest.StashKey[bool]()
 
 
 def register(config: pytest.Config) -> bool:
@@ -106,11 +107,11 @@ def tell_story(item: pytest.Item, report: Any, interception: Interception) -> No
     wanted = report.failed or (
         report.when == "call" and report.passed and _asked_for_passed(item.config)
     )
-    if not wanted or not exchanges or interception.told:
+    if not wanted or not exchanges or item.stash.get(_TOLD, False):
         return
     from pytest_indexjob.story.text import story_text
 
-    interception.told = True
+    item.stash[_TOLD] = True
     # A worker of pytest-xdist has no terminal.
     has_terminal = item.config.pluginmanager.has_plugin("terminalreporter")
     writer = item.config.get_terminal_writer() if has_terminal else None

@@ -1,4 +1,8 @@
-"""A loopback HTTP/1.1 server in front of a source: for other processes, and for other languages."""
+"""A loopback HTTP/1.1 server in front of a source: for other processes, and for other languages.
+
+One thread a connection reads requests and writes answers (``http1`` knows how); what an answer
+takes of the clock's time is spent here, since the clients have clocks of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from pytest_indexjob.api.calls import TOKEN_VARIABLE, URL_VARIABLES
 from pytest_indexjob.exchange import Request, Response, TransportFault
+from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 _LARGEST_BODY = 2 * 1024 * 1024
-_BODILESS = (204, 304)
+_LONGEST_DISCARD = 0.5  # real seconds without a byte
 
 
 class LoopbackServer:
@@ -90,7 +94,7 @@ class LoopbackServer:
             self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     # On Windows it would let two servers have one port.
@@ -101,11 +105,6 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         self._open: set[socket.socket] = set()
         super().__init__(*args)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own asks a name server for this machine's name.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
@@ -139,18 +138,45 @@ def _listening(host: str, port: int) -> _Server:
         raise OSError(errno.EINVAL, f"{port} is no port: 0 to 65535") from None
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(socketserver.StreamRequestHandler):
     server: _Server
     disable_nagle_algorithm = True
     wbufsize = -1  # one packet an answer
 
-    def reply(self) -> None:
+    def handle(self) -> None:
+        """Answer the requests of one connection."""
+        reader = RequestReader(self.server.owner.url, largest_body=_LARGEST_BODY)
+        try:
+            while (request := self._next(reader)) is not None:
+                if not self._reply(request) or reader.closes:
+                    return
+        except MalformedRequestError as error:
+            self._send(refusal(error), "GET")
+            self._discard()
+
+    def _next(self, reader: RequestReader) -> Request | None:
+        """The next request, or ``None`` where the client has hung up."""
+        while (request := reader.next_request()) is None:
+            if reader.wants_continue:
+                self.connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            received = self.connection.recv(64 * 1024)
+            if not received:
+                return None
+            reader.feed(received)
+        return request
+
+    def _discard(self) -> None:
+        """Read what the client still sends: a reset would take the answer away from it."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LONGEST_DISCARD)
+            for _ in range(_LARGEST_BODY // 65536):
+                if not self.connection.recv(65536):
+                    return
+
+    def _reply(self, request: Request) -> bool:
+        """Answer a request; whether the connection goes on."""
         owner = self.server.owner
-        body = self._body()
-        if body is None:
-            return
-        request = Request(self.command, owner.url + self.path, tuple(self.headers.items()), body)
         if request.method == "GET" and owner.step_per_poll:
             owner.clock.advance(owner.step_per_poll)
         try:
@@ -158,36 +184,21 @@ class _Handler(BaseHTTPRequestHandler):
         except TransportFault as fault:
             self._log(request, None)
             self._fail(fault)
-            return
+            return False
         owner.clock.advance(response.delay)
         self._log(request, response)
-        self._send(response)
-
-    def __getattr__(self, name: str) -> Any:
-        # The standard library looks for a method `do_X` and answers an unknown X with a page of
-        # HTML.
-        if name.startswith("do_"):
-            return self.reply
-        raise AttributeError(name)
+        self._send(response, request.method)
+        if response.cut_after is not None:
+            self._reset()
+        return response.cut_after is None
 
     def _log(self, request: Request, response: Response | None) -> None:
         if self.server.owner.log:
             self.server.owner.log(request, response)
 
-    def _send(self, response: Response) -> None:
-        has_body = self.command != "HEAD" and response.status not in _BODILESS
-        framing = ("content-length", "transfer-encoding", "connection")
-        lines = [f"HTTP/1.1 {response.status} {response.phrase}"]
-        lines += [
-            f"{name}: {value}" for name, value in response.headers if name.lower() not in framing
-        ]
-        if response.status not in _BODILESS:  # RFC 9110: a 204 bears no Content-Length
-            lines.append(f"Content-Length: {len(response.body)}")
-        self.wfile.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace"))
-        body = response.body if has_body else b""
-        self.wfile.write(body if response.cut_after is None else body[: response.cut_after])
-        if response.cut_after is not None:
-            self._reset()
+    def _send(self, response: Response, method: str) -> None:
+        self.wfile.write(written(response, method))
+        self.wfile.flush()
 
     def _fail(self, fault: TransportFault) -> None:
         """No answer. A listening server can't refuse one connection, so refusing is a reset."""
@@ -207,45 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             return True
 
     def _reset(self) -> None:
-        self.close_connection = True
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
-
-    def _body(self) -> bytes | None:
-        """The request's body, or ``None`` where it was refused."""
-        if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            return self._chunks()
-        length = self.headers.get("content-length") or "0"
-        if not length.isascii() or not length.isdigit():
-            return self._refuse("content-length is no number")
-        if int(length) > _LARGEST_BODY:
-            return self._refuse(f"the body is larger than {_LARGEST_BODY} bytes")
-        if self.headers.get("expect", "").lower() == "100-continue":
-            self.wfile.flush()
-        return self.rfile.read(int(length))
-
-    def _chunks(self) -> bytes | None:
-        body = b""
-        while True:
-            size = self.rfile.readline(100).split(b";")[0].strip()
-            try:
-                length = int(size, 16)
-            except ValueError:
-                return self._refuse("a chunk has no size")
-            if length < 0 or len(body) + length > _LARGEST_BODY:
-                return self._refuse(f"the body is larger than {_LARGEST_BODY} bytes")
-            body += self.rfile.read(length)
-            self.rfile.readline(10)
-            if not length:
-                return body
-
-    def _refuse(self, message: str) -> bytes | None:
-        self.close_connection = True
-        body = f'{{"id": "invalid_argument", "message": "{message}"}}'.encode()
-        self._send(Response(400, (("Content-Type", "application/json"),), body))
-        return None
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing: ``log`` is for that."""

@@ -222,8 +222,9 @@ class Simulator:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that it answers for."""
-        return frozenset(urlsplit(url).netloc for url in (self.base_url, self.report_url))
+        """The hosts that it answers for. A server's own is none: that one is really there."""
+        urls = (self.base_url,) if self.served_at else (self.base_url, self.report_url)
+        return frozenset(urlsplit(url).netloc for url in urls)
 
     def serve_at(self, url: str) -> None:
         """Let every URL in an answer lead to the server at ``url``, so that no client leaves this machine by a link."""

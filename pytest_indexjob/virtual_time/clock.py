@@ -70,6 +70,10 @@ class VirtualClock:
         self.keep_sleep(seconds)
         self.advance(seconds)
 
+    async def sleep_async(self, seconds: float, /) -> None:
+        """Let time pass for a task."""
+        self.sleep(seconds)
+
     def keep_sleep(self, seconds: float) -> None:
         """Keep a sleep in ``sleeps``."""
         for listener in self.on_sleep:

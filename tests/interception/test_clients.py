@@ -15,6 +15,7 @@ import requests
 import urllib3
 
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
+from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.virtual_time.clock import TimePatches
 
@@ -253,7 +254,8 @@ CLIENTS = [
 
 @pytest.fixture
 def service():
-    return Simulator(VirtualClock())
+    # Who gives the simulator a journal keeps it: the interception does.
+    return Simulator(VirtualClock(), journal=Journal())
 
 
 @pytest.fixture(params=["interception", "server"])
@@ -270,7 +272,6 @@ def base(request, service):
         patches.stop()
         server.stop()
     else:
-        service._keeps_journal = False
         interception = Interception(service.journal, service.clock)
         interception.simulate(service)
         interception.start()

@@ -24,6 +24,7 @@ from conftest import COMPLETED, JOB_URL, JOB_UUID
 
 from pytest_indexjob import DecodeError, IndexingJobClient, NetworkBlockedError, TransportError
 from pytest_indexjob.exchange import Journal, Request, Response, TransportFault
+from pytest_indexjob.interception.clients import Patch
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
@@ -32,6 +33,8 @@ API = "https://api.digitalocean.com"
 
 class Source:
     """Answers as it is told to, and keeps what it was asked."""
+
+    hosts = frozenset()
 
     def __init__(self, answer):
         self.answer = answer
@@ -415,7 +418,8 @@ def test_everything_is_as_it_was_afterwards(answering):
 def test_everything_is_as_it_was_if_it_could_not_start(monkeypatch):
     before = patched()
     interception = Interception(Journal(), VirtualClock())
-    monkeypatch.setattr(interception.guard, "patches", lambda: iter([(len, "no such", None)]))
+    wrong = Patch(len, "no such", None)
+    monkeypatch.setattr(interception.guard, "patches", lambda: iter([wrong]))
     with pytest.raises((AttributeError, TypeError)):
         interception.start()
     assert patched() == before

@@ -1,0 +1,130 @@
+"""aiohttp: its connectors, whose connections get a transport that answers.
+
+aiohttp writes its request into the transport of a connection and its protocol parses what the
+transport receives. Where the host is the source's, the transport is ours; sessions, middlewares,
+traces and redirects above it are aiohttp's own. The answer is a task, so that others run while its
+delay passes. No pool keeps such a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_indexjob.exchange import Request, Response, TransportFault
+from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.interception.clients import Patch
+from pytest_indexjob.replacements import original
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from pytest_indexjob.interception.interception import Interception
+
+
+def patches(interception: Interception, aiohttp: ModuleType) -> Iterator[Patch]:
+    """That of aiohttp's connectors."""
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+
+    connector_class = aiohttp.BaseConnector
+    real = original(connector_class, "connect")
+
+    async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
+        url = req.url
+        if not interception.claims(url.host, url.port, url.scheme):
+            return await real(self, req, traces, timeout)
+        loop = asyncio.get_running_loop()
+        protocol = ResponseHandler(loop)
+        protocol.connection_made(_AnsweringTransport(interception, protocol, loop, req, timeout))
+        return Connection(self, req.connection_key, protocol, loop)
+
+    yield Patch(connector_class, "connect", connect)
+
+
+class _AnsweringTransport(asyncio.Transport):
+    """Stands where a connection's transport would."""
+
+    def __init__(
+        self, interception: Interception, protocol: Any, loop: Any, req: Any, timeout: Any
+    ) -> None:
+        super().__init__()
+        self._interception = interception
+        self._protocol = protocol
+        self._loop = loop
+        self._key = req.connection_key
+        self._reader = RequestReader(str(req.url.origin()))
+        self._read_timeout = timeout.sock_read
+        limits = [limit for limit in (timeout.sock_read, timeout.total) if limit]
+        self._timeout = min(limits, default=None)
+        self._answering: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def write(self, data: Any) -> None:
+        self._reader.feed(data)
+        if self._answering is not None:
+            return
+        try:
+            request = self._reader.next_request()
+        except MalformedRequestError as error:
+            self._loop.call_soon(self._send, refusal(error), "GET")
+            return
+        if request is not None:
+            # Nothing is said at once: aiohttp has not yet done what it does after it wrote.
+            self._answering = self._loop.create_task(self._answer(request))
+        elif self._reader.wants_continue:
+            self._loop.call_soon(self._protocol.data_received, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def is_closing(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        if not self._closed:
+            self._lose(None)
+
+    abort = close
+
+    def _lose(self, error: Exception | None) -> None:
+        self._closed = True
+        if self._answering is not None:
+            self._answering.cancel()
+        self._loop.call_soon(self._protocol.connection_lost, error)
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            if not self._interception.active:
+                raise ConnectionResetError("the test that this connection belonged to has ended")
+            response = await self._interception.answer_async(request, self._timeout)
+        except TransportFault as fault:
+            self._fail(fault)
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001
+            # Whoever awaits the answer raises it.
+            self._protocol.set_exception(error)
+        else:
+            self._send(response, request.method)
+
+    def _send(self, response: Response, method: str) -> None:
+        self._protocol.force_close()  # no pool keeps a transport that is none
+        self._protocol.data_received(written(response, method))
+        if response.cut_after is not None:
+            self._answering = None
+            self._lose(ConnectionResetError("Connection reset by peer"))
+
+    def _fail(self, fault: TransportFault) -> None:
+        import aiohttp
+
+        self._answering = None
+        if fault.kind == "reset":
+            self._lose(None)
+        elif fault.kind == "refused":
+            refused = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+            self._protocol.set_exception(aiohttp.ClientConnectorError(self._key, refused))
+        elif self._timeout == self._read_timeout:
+            late = aiohttp.SocketTimeoutError("Timeout on reading data from socket")
+            self._protocol.set_exception(late)
+        else:
+            self._protocol.set_exception(TimeoutError())

@@ -1,0 +1,43 @@
+"""What a test is told of requests that could not be answered."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pytest_indexjob.api.errors import IndexJobError, NetworkBlockedError
+from pytest_indexjob.exchange import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def nothing_answers(request: Request, test: str) -> NetworkBlockedError:
+    """The error of a request in a test that has neither a recording nor a simulator."""
+    return NetworkBlockedError(
+        f"{request!r} has nothing to answer it. Ask for the fixture indexjob_simulator, or mark the"
+        " test with @pytest.mark.indexjob_cassette(NAME) to answer it from a recording",
+        host=urlsplit(request.url).hostname or "",
+        port=None,
+        test=test,
+    )
+
+
+def complaint(exceeded: str, misses: Sequence[Exception], unplayed: Sequence[Request]) -> str:
+    """All that the test is to fail with, each thing once, or ``""``."""
+    parts = [exceeded] if exceeded else []
+    if misses:
+        parts.append("not every request of this test could be answered:")
+        # One mistake in a polling loop makes many misses that say the same.
+        parts += dict.fromkeys(str(error) for error in misses)
+    if unplayed:
+        requests = "".join(f"\n    {request!r}" for request in unplayed)
+        parts.append(f"recorded answers were left unplayed, and the mark says strict:{requests}")
+    return "\n\n".join(parts)
+
+
+def as_response(error: IndexJobError) -> Response:
+    """An error for a client that no exception reaches, since it asks by a server."""
+    body = json.dumps({"id": type(error).__name__, "message": str(error)}).encode()
+    return Response(501, (("Content-Type", "application/json"),), body)

@@ -1,0 +1,162 @@
+"""``http.client`` and urllib3: connections whose socket answers.
+
+urllib, requests, pydo and boto are answered here as well, since all of them send through these
+connections. ``connect`` is replaced as a method of the real classes, so pools and connections made
+before or after are answered alike. Where the host is the source's, the connection gets an object in
+the place of its socket, which takes the bytes of the request and gives those of the answer; the
+client's own code makes the one and parses the other. No pool keeps such a socket: each answer ends
+its connection.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from typing import TYPE_CHECKING, Any
+
+from pytest_indexjob.exchange import Response, TransportFault
+from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.interception.clients import Patch
+from pytest_indexjob.interception.interception import netloc_of
+from pytest_indexjob.replacements import original
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from pytest_indexjob.interception.interception import Interception
+
+ENDED = "the test that this connection belonged to has ended"
+
+
+def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
+    """Those of ``http.client``'s or urllib3's connection classes."""
+    for name in ("HTTPSConnection", "HTTPConnection"):
+        connection_class = getattr(module, name)
+        real = original(connection_class, "connect")
+        yield Patch(connection_class, "connect", _connect(interception, real))
+
+
+def put_request_patch(interception: Interception) -> Patch:
+    """Lets no connection that was kept alive since before the test reach the service."""
+    real = original(http.client.HTTPConnection, "putrequest")
+
+    def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        kept = self.sock is not None and not isinstance(self.sock, AnsweringSocket)
+        if kept and interception.claims(*_destination(self)):
+            # urllib3's own `close` would forget the request that it is about to make.
+            http.client.HTTPConnection.close(self)
+        real(self, method, url, *args, **kwargs)
+
+    return Patch(http.client.HTTPConnection, "putrequest", putrequest)
+
+
+def _connect(interception: Interception, real: Callable[..., None]) -> Callable[..., None]:
+    def connect(self: Any) -> None:
+        host, port, scheme = _destination(self)
+        if interception.claims(host, port, scheme):
+            base = f"{scheme}://{netloc_of(host, port, scheme)}"
+            self.sock = AnsweringSocket(interception, self, base)
+            self.is_verified = True
+        else:
+            if self._tunnel_host:  # a proxy on this machine would lead out of it
+                interception.guard.check(host, port)
+            real(self)
+
+    return connect
+
+
+def _destination(connection: Any) -> tuple[str, int, str]:
+    scheme = "https" if connection.default_port == http.client.HTTPS_PORT else "http"
+    if connection._tunnel_host:  # what a proxy is asked to connect to
+        return connection._tunnel_host, connection._tunnel_port or connection.default_port, scheme
+    return connection.host, connection.port, scheme
+
+
+class _LastResponse(http.client.HTTPResponse):
+    """A response after which the connection closes, so that no pool keeps a socket that is none."""
+
+    # A fault strikes before the response has its stream, and from Python 3.13 on its end is told if
+    # it looks for it.
+    fp: Any = None
+
+    def begin(self) -> None:
+        super().begin()
+        self.will_close = True
+
+
+class AnsweringSocket:
+    """Stands where a connection's socket would."""
+
+    def __init__(self, interception: Interception, connection: Any, base: str) -> None:
+        self._interception = interception
+        self._connection = connection
+        self._reader = RequestReader(base)
+        timeout = connection.timeout
+        self._timeout: float | None = timeout if isinstance(timeout, int | float) else None
+        connection.response_class = _LastResponse
+
+    def sendall(self, data: Any, _flags: int = 0) -> None:
+        """Take bytes of the request."""
+        self._reader.feed(data)
+
+    def makefile(self, *_: Any, **__: Any) -> Any:
+        """The stream of the answer."""
+        if not self._interception.active:
+            raise ConnectionResetError(ENDED)
+        try:
+            request = self._reader.next_request()
+            if request is None:  # the service would wait for the rest of the body
+                raise TransportFault("timeout")
+            response = self._interception.answer(request, self._timeout)
+        except MalformedRequestError as error:
+            return stream(written(refusal(error), "GET"), refusal(error))
+        except TransportFault as fault:
+            raise _os_error(fault) from None
+        return stream(written(response, request.method), response)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Wait so many seconds for the answer."""
+        self._timeout = timeout
+
+    def setsockopt(self, *_: Any) -> None:
+        """Nothing: there is no network to have options."""
+
+    def shutdown(self, *_: Any) -> None:
+        """Nothing: there is no other side."""
+
+    def close(self) -> None:
+        """Let the connection have its own class of responses again."""
+        self._connection.__dict__.pop("response_class", None)
+
+
+def _os_error(fault: TransportFault) -> OSError:
+    if fault.kind == "timeout":
+        return TimeoutError("timed out")
+    if fault.kind == "refused":
+        return ConnectionRefusedError("connection refused")
+    # What http.client itself says where the other side hangs up.
+    return http.client.RemoteDisconnected("Remote end closed connection without response")
+
+
+class _CutStream(io.RawIOBase):
+    """Bytes that end in a reset connection."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._content.readinto(buffer)
+        if not count:
+            raise ConnectionResetError("Connection reset by peer")
+        return count
+
+
+def stream(content: bytes, response: Response) -> Any:
+    """A file of these bytes, which for a response that is cut short ends in a reset connection."""
+    if response.cut_after is None:
+        return io.BytesIO(content)
+    return io.BufferedReader(_CutStream(content))

@@ -10,7 +10,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pytest_indexjob import strategies as strategies
     from pytest_indexjob.api.client import IndexingJobClient as IndexingJobClient
-    from pytest_indexjob.api.client import IndexJobSettings as IndexJobSettings
     from pytest_indexjob.api.errors import ApiError as ApiError
     from pytest_indexjob.api.errors import AuthenticationError as AuthenticationError
     from pytest_indexjob.api.errors import BadRequestError as BadRequestError
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.outcomes import DataSourceStatus as DataSourceStatus
     from pytest_indexjob.api.outcomes import IndexingJobPhase as IndexingJobPhase
     from pytest_indexjob.api.outcomes import IndexingJobStatus as IndexingJobStatus
+    from pytest_indexjob.api.settings import IndexJobSettings as IndexJobSettings
     from pytest_indexjob.checking.assertions import assert_consistent as assert_consistent
     from pytest_indexjob.checking.assertions import assert_counts as assert_counts
     from pytest_indexjob.checking.assertions import (
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Loaded when first asked for, so that an unused plugin costs nothing.
 _HOMES = {
-    "api.client": "IndexingJobClient IndexJobSettings",
+    "api.client": "IndexingJobClient",
     "api.errors": (
         "ApiError AuthenticationError BadRequestError CassetteCorruptError CassetteError"
         " CassetteExhaustedError CassetteLeakError CassetteMissError CassetteNotFoundError"
@@ -68,6 +68,7 @@ _HOMES = {
     ),
     "api.models": "IndexedDataSource IndexingJob IndexingJobPage",
     "api.outcomes": "DataSourceStatus IndexingJobPhase IndexingJobStatus",
+    "api.settings": "IndexJobSettings",
     "checking.assertions": (
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase"
         " assert_status assert_transitions"

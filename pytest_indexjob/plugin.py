@@ -15,7 +15,8 @@ from pytest_indexjob.running.settings import run_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_indexjob.api.client import IndexingJobClient, IndexJobSettings
+    from pytest_indexjob.api.client import IndexingJobClient
+    from pytest_indexjob.api.settings import IndexJobSettings
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.interception.interception import Interception
     from pytest_indexjob.recording.cassette import Playback
@@ -153,7 +154,7 @@ def indexjob_settings() -> IndexJobSettings:
 
     Override it in a conftest: base URL, token, time-outs.
     """
-    from pytest_indexjob.api.client import IndexJobSettings
+    from pytest_indexjob.api.settings import IndexJobSettings
 
     return IndexJobSettings()
 

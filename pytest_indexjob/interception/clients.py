@@ -33,13 +33,6 @@ class Patch(NamedTuple):
     replacement: Any
 
 
-def _http_client(interception: Interception, module: ModuleType) -> Iterator[Patch]:
-    from pytest_indexjob.interception import connections
-
-    yield from connections.patches(interception, module)
-    yield connections.put_request_patch(interception)
-
-
 def _urllib3(interception: Interception, module: ModuleType) -> Iterator[Patch]:
     from pytest_indexjob.interception import connections
 
@@ -59,7 +52,6 @@ def _aiohttp(interception: Interception, module: ModuleType) -> Iterator[Patch]:
 
 
 CLIENTS: dict[str, Callable[[Interception, ModuleType], Iterator[Patch]]] = {
-    "http.client": _http_client,
     "urllib3.connection": _urllib3,
     "httpx": _httpx,
     "aiohttp": _aiohttp,
@@ -80,13 +72,16 @@ class ClientPatches:
 
     def start(self, others: Iterable[Patch]) -> None:
         """Patch what is imported, and what will be. ``others`` are put in place as well."""
+        # Nearly every client loads http.client, so it is not waited for.
+        from pytest_indexjob.interception import connections
+
         self._active = True
         sys.meta_path.insert(0, self._finder)
         # Where another thread is still importing a module, this waits for its end.
         there = [importlib.import_module(name) for name in CLIENTS if name in sys.modules]
         # All are made before the first is in place, so that none takes another for the original.
         patches = [patch for module in there for patch in self._patches_of(module)]
-        self._put([*patches, *others])
+        self._put([*connections.http_client_patches(self._interception), *patches, *others])
 
     def stop(self) -> None:
         """Put the originals back."""

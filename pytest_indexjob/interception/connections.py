@@ -30,14 +30,20 @@ ENDED = "the test that this connection belonged to has ended"
 
 
 def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
-    """Those of ``http.client``'s or urllib3's connection classes."""
+    """Those of the connection classes in ``http.client`` or ``urllib3.connection``."""
     for name in ("HTTPSConnection", "HTTPConnection"):
         connection_class = getattr(module, name)
         real = original(connection_class, "connect")
         yield Patch(connection_class, "connect", _connect(interception, real))
 
 
-def put_request_patch(interception: Interception) -> Patch:
+def http_client_patches(interception: Interception) -> Iterator[Patch]:
+    """Those of ``http.client``, from whose connections urllib3's descend."""
+    yield from patches(interception, http.client)
+    yield _put_request(interception)
+
+
+def _put_request(interception: Interception) -> Patch:
     """Lets no connection that was kept alive since before the test reach the service."""
     real = original(http.client.HTTPConnection, "putrequest")
 

@@ -9,7 +9,9 @@ import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -26,7 +28,6 @@ from pytest_indexjob.exchange import Interaction, Request, Response, shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 # vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without
 # it was cut short.
@@ -135,11 +136,10 @@ def _text(path: Path) -> str:
 
 def _parse(path: Path, text: str) -> object:
     import yaml
-    from vcr.serializers import yamlserializer
 
     try:
         check_depth(text)
-        return yamlserializer.deserialize(text)
+        return _vcrpy_serializer().deserialize(text)
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise _corrupt(path, line, "it holds an unsafe YAML tag, which is not loaded") from None
@@ -148,6 +148,25 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(path, line, f"it is not YAML ({error.problem}); was it cut short?") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
+
+
+@cache
+def _vcrpy_serializer() -> Any:
+    """The reader of YAML that vcrpy has.
+
+    Its file is executed apart from its package, since importing that loads every HTTP client that
+    is installed.
+    """
+    package = find_spec("vcr")
+    if package is None or package.submodule_search_locations is None:
+        raise ImportError("pytest-indexjob needs vcrpy: pip install vcrpy")
+    file = Path(package.submodule_search_locations[0]) / "serializers" / "yamlserializer.py"
+    spec = spec_from_file_location("vcr.serializers.yamlserializer", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"vcrpy has no {file}")
+    serializer = module_from_spec(spec)
+    spec.loader.exec_module(serializer)
+    return serializer
 
 
 def check_depth(text: str) -> None:

@@ -14,16 +14,15 @@ import pytest
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
-from pytest_indexjob.recording.cassette import Playback
-from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
-from pytest_indexjob.recording.recorder import Recorder, age_in_days
 from pytest_indexjob.running.settings import RunSettings, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_indexjob.api.client import IndexingJobClient, IndexJobSettings
+    from pytest_indexjob.api.client import IndexingJobClient
+    from pytest_indexjob.api.settings import IndexJobSettings
+    from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
 
@@ -91,6 +90,8 @@ def play(
 
     Where the run records, the real service answers what they do not.
     """
+    from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
+
     names, strict = mark_arguments(request.node.get_closest_marker(MARKER))
     run = run_settings(request.config)
     mode = run.record_mode
@@ -111,6 +112,7 @@ def play(
     recorder = None
     if mode != "none":
         from pytest_indexjob.interception.forwarding import forward
+        from pytest_indexjob.recording.recorder import Recorder
 
         recorder = Recorder(
             playback,
@@ -143,6 +145,8 @@ def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
     limit = run.max_age
     if limit is None or run.record_mode in ("all", "rewrite"):
         return
+    from pytest_indexjob.recording.recorder import age_in_days
+
     for recording in playback.recordings:
         age = age_in_days(recording)
         # A recording that does not say its age may have any; one that says it wrongly must not pass

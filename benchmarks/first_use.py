@@ -14,8 +14,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from pytest_indexjob.recording.cassette import dump
 from replay import POLLS, URL, life
+
+from pytest_indexjob.recording.cassette import dump
 
 ROUNDS = 7
 MANY = 200

@@ -476,6 +476,8 @@ def test_faults_are_each_clients_own(answering, ask):
             ask("GET", JOB_URL)
         assert isinstance(interception.journal.exchanges[0].error, TransportFault)
         assert interception.journal.misses == []
+        # The client waited as long as it waits for an answer: five seconds.
+        assert interception.clock.elapsed == (5 if kind == "timeout" else 0)
         interception.stop()
 
 
@@ -488,6 +490,81 @@ def test_an_answer_that_takes_its_time(answering, ask):
     with pytest.raises(FAULTS[ask][2]):
         ask("GET", JOB_URL)
     assert interception.clock.elapsed == 9  # the client gave up after its five seconds
+
+
+def test_the_limit_of_reading_counts_not_that_of_connecting(answering):
+    interception = answering(Response(200, (), b"{}", delay=9))
+    for wait, seconds in (
+        (lambda: requests.get(JOB_URL, timeout=(1, 3)), 3),
+        (
+            lambda: urllib3.request(
+                "GET", JOB_URL, timeout=urllib3.Timeout(connect=1, read=4), retries=False
+            ),
+            4,
+        ),
+        (lambda: httpx.get(JOB_URL, timeout=httpx.Timeout(1, read=6)), 6),
+        (lambda: interception.session().get(JOB_URL, timeout=(1, 7)), 7),
+    ):
+        before = interception.clock.elapsed
+        with pytest.raises(
+            (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, httpx.ReadTimeout)
+        ):
+            wait()
+        assert interception.clock.elapsed - before == seconds
+    assert requests.get(JOB_URL, timeout=(1, None)).ok
+
+
+class TaskClock(VirtualClock):
+    """Lets tasks go on only when three of them sleep."""
+
+    async def sleep_async(self, seconds):
+        self.slept = [*getattr(self, "slept", []), seconds]
+        self.barrier = getattr(self, "barrier", None) or asyncio.Barrier(3)
+        await self.barrier.wait()
+
+
+async def by_task_httpx():
+    async with httpx.AsyncClient() as client:
+        return (await client.get(JOB_URL, timeout=20)).content
+
+
+async def by_task_aiohttp():
+    async with aiohttp.ClientSession() as session, session.get(JOB_URL) as answer:
+        return await answer.read()
+
+
+async def by_task_gradient():
+    async with gradient.AsyncGradient(access_token="any", max_retries=0) as client:
+        return (await client.knowledge_bases.indexing_jobs.retrieve(JOB_UUID)).job.uuid
+
+
+def test_answers_to_tasks_are_waited_for_at_the_same_time(answering):
+    interception = answering(COMPLETED._replace(delay=9))
+    interception.clock = TaskClock()
+
+    async def ask():
+        return await asyncio.gather(by_task_httpx(), by_task_aiohttp(), by_task_gradient())
+
+    assert asyncio.run(asyncio.wait_for(ask(), 30)) == [COMPLETED.body, COMPLETED.body, JOB_UUID]
+    assert interception.clock.slept == [9, 9, 9]
+
+
+@pytest.mark.parametrize("ask", [by_task_httpx, by_task_aiohttp])
+def test_a_task_that_gives_up_leaves_an_exchange_without_an_answer(answering, ask):
+    interception = answering(COMPLETED._replace(delay=9))
+    interception.clock = TaskClock()
+
+    async def give_up():
+        task = asyncio.create_task(ask())
+        while not hasattr(interception.clock, "slept"):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    asyncio.run(give_up())
+    (exchange,) = interception.journal.exchanges
+    assert (exchange.response, exchange.error.kind) == (None, "timeout")
 
 
 @every_client

@@ -29,6 +29,7 @@ MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
 _PASSED = pytest.StashKey[bool]()
 _CALL = pytest.StashKey[Any]()
+_FAILED = pytest.StashKey[Any]()
 _TOTALS = pytest.StashKey[bool]()
 
 
@@ -89,13 +90,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         interception = item.stash[_INTERCEPTION]
         tell_story(item, report, interception)
+        if report.failed:
+            item.stash.setdefault(_FAILED, report)
         if call.when == "call":
             item.stash[_PASSED] = report.passed and not hasattr(report, "wasxfail")
             item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
             passed = item.stash.get(_PASSED, False) and report.passed
             report.indexjob = facts_of(
-                item, interception, item.stash.get(_CALL, report), passed=passed
+                item,
+                interception,
+                item.stash.get(_CALL, report),
+                passed=passed,
+                failed=item.stash.get(_FAILED, None),
             )
     return report  # type: ignore[no-any-return]
 

@@ -138,18 +138,27 @@ def _asked_for_passed(config: pytest.Config) -> bool:
 
 
 def facts_of(
-    item: pytest.Item, interception: Interception, report: Any, *, passed: bool
+    item: pytest.Item,
+    interception: Interception,
+    report: Any,
+    *,
+    passed: bool,
+    failed: pytest.TestReport | None,
 ) -> dict[str, Any]:
-    """What one test brings to the totals, as JSON, so that it can travel between processes."""
+    """What one test brings to the totals, as JSON, so that it can travel between processes.
+
+    ``failed`` is the report of the first of the test's phases that failed.
+    """
     config = item.config
     facts: dict[str, Any] = {"used": True}
     recorder = interception.recorder
     if recorder is not None and recorder.replaced:
         facts["replaced"] = [str(recorder.path), recorder.replaced, len(recorder.recorded)]
-    if passed and _counts_coverage(config):
+    if _counts_coverage(config):
         from pytest_indexjob.checking.coverage import outcomes_of
 
         facts["outcomes"] = sorted(outcomes_of(interception.journal.exchanges))
+        facts["passed"] = passed
     if config.getoption("--indexjob-used-file"):
         facts["cassettes"] = interception.cassettes
     if config.getoption("--indexjob-report"):
@@ -161,9 +170,16 @@ def facts_of(
             report.duration,
             interception.journal.exchanges,
             interception.sleeps,
+            reason="" if failed is None else _reason(failed),
             redact=interception.redact,
         )
     return facts
+
+
+def _reason(report: Any) -> str:
+    """Why a test failed: the exception's message, without its traceback."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr or "")
 
 
 def _counts_coverage(config: pytest.Config) -> bool:
@@ -175,6 +191,12 @@ def _counts_coverage(config: pytest.Config) -> bool:
     )
     values = [config.getoption(option) for option in asked]
     return any(value is not None and value is not False for value in values)
+
+
+def _no_coverage() -> Coverage:
+    from pytest_indexjob.checking.coverage import Coverage
+
+    return Coverage()
 
 
 class Totals:
@@ -189,6 +211,7 @@ class Totals:
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
         self._coverage: Coverage | None = None
+        self._given: Coverage | None = None  # by the tests that failed as well
         self._lines: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -202,17 +225,17 @@ class Totals:
         self._cassettes.update(facts.get("cassettes", ()))
         self._records += [facts["record"]] if "record" in facts else []
         if "outcomes" in facts:
-            self._counted().add(facts["outcomes"])
+            self._given = self._given or _no_coverage()
+            self._given.add(facts["outcomes"])
+            if facts["passed"]:
+                self._counted().add(facts["outcomes"])
         if "replaced" in facts:
             path, before, new = facts["replaced"]
             self._replaced[path] = before
             self._idle = self._idle | {path} if not new else self._idle - {path}
 
     def _counted(self) -> Coverage:
-        if self._coverage is None:
-            from pytest_indexjob.checking.coverage import Coverage
-
-            self._coverage = Coverage()
+        self._coverage = self._coverage or _no_coverage()
         return self._coverage
 
     @pytest.hookimpl(trylast=True)
@@ -228,15 +251,16 @@ class Totals:
             content = json.dumps(sorted(self._cassettes), indent=2)
             Path(option("--indexjob-used-file")).write_text(content + "\n", encoding="utf-8")
         if option("--indexjob-report"):
+            from pytest_indexjob.checking.coverage import ITEMS
             from pytest_indexjob.story.page import write_report
 
-            coverage = self._counted()
+            given = self._given or _no_coverage()
             seen = {
-                item: count
-                for item, count in coverage.counts.items()
-                if not item.startswith("pair:")
+                item: given.counts[item]
+                for item in ITEMS
+                if given.counts[item] and not item.startswith("pair:")
             }
-            matrix = {"matrix": coverage.matrix(), "other": seen}
+            matrix = {"matrix": given.matrix(), "other": seen}
             write_report(Path(option("--indexjob-report")), self._records, coverage=matrix)
             self._lines.append(f"page: {option('--indexjob-report')}")
         self._judge(session)

@@ -208,6 +208,12 @@ class Reader:
         """A text as one line, cut to a number of characters."""
         return printable(self._redact(text) if text else "", longest)
 
+    def lines(self, text: str, longest: int) -> str:
+        """A text of several lines, cut to a number of characters."""
+        shown = self._redact(text) if text else ""
+        cut = shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+        return "\n".join(printable(line, longest) for line in cut.splitlines())
+
     def body(self, body: bytes) -> str:
         """A body as text, whole; JSON without its blanks."""
         text = self._redact(body.decode("utf-8", "replace"))

@@ -183,6 +183,11 @@ class _Pool:
         return self._indices[item]
 
 
+# A moment is a list in this order; texts are indices into the strings.
+_TEXTS = ("call", "http", "phase", "status", "counts", "note", "kind", "lane", "job")
+_COLUMNS = ("at", "until", "times", *_TEXTS, "files", "sent", "answer", "ats")
+
+
 def _data(records: Sequence[dict[str, Any]]) -> str:
     """The records as a JSON text that can stand in a script element.
 
@@ -198,12 +203,15 @@ def _data(records: Sequence[dict[str, Any]]) -> str:
             left_out += len(moments) - _FEW
             moments, gap_after = moments[: _FEW // 2] + moments[-_FEW // 2 :], _FEW // 2
         room -= size if size <= room else 0
-        tests.append([record["nodeid"], record["until"], left_out, gap_after, moments])
+        reason = strings.index(record["reason"])
+        tests.append([record["nodeid"], record["until"], left_out, gap_after, moments, reason])
     data = {
         "strings": strings.items,
         "bodies": bodies.items,
         "tests": tests,
         "tones": _JOB_TONES,
+        "columns": _COLUMNS,
+        "texts": _TEXTS,
     }
     text = json.dumps(data, separators=(",", ":"))
     return text.translate(_IN_SCRIPT)
@@ -211,7 +219,6 @@ def _data(records: Sequence[dict[str, Any]]) -> str:
 
 def _moments(record: dict[str, Any], strings: _Pool, bodies: _Pool) -> Iterator[list[Any]]:
     texts = record["bodies"]
-    names = "call", "http", "phase", "status", "counts", "note", "kind", "lane", "job"
     for moment in record["moments"]:
         sent, answer = (
             -1 if index is None else bodies.index(texts[index])
@@ -221,7 +228,7 @@ def _moments(record: dict[str, Any], strings: _Pool, bodies: _Pool) -> Iterator[
             moment["at"],
             moment["until"],
             moment["times"],
-            *(strings.index(moment[name]) for name in names),
+            *(strings.index(moment[name]) for name in _TEXTS),
             moment["files"] or 0,
             sent,
             answer,

@@ -13,6 +13,7 @@ from pytest_indexjob.story.moments import Fold, Reader, Redact, first_and_last, 
 _MOST_MOMENTS = 500
 _MOST_MARKS = 2_000
 _LONGEST_BODY = 16_000
+_LONGEST_REASON = 4_000
 _MOST_BODIES = 400_000  # characters of all bodies of one test
 
 
@@ -23,9 +24,10 @@ def record_test(
     exchanges: Sequence[Exchange],
     sleeps: Sequence[tuple[float, float]] = (),
     *,
+    reason: str = "",
     redact: Redact,
 ) -> dict[str, Any]:
-    """One test as a JSON object, for the report.
+    """One test as a JSON object, for the report. ``reason`` says why the test failed.
 
     The record is bounded, however often the test polled: equal exchanges are one moment, with the
     last one's body; bodies are kept once, ``sent`` and ``answer`` are indices into ``bodies`` or
@@ -40,6 +42,7 @@ def record_test(
     return {
         "nodeid": printable(nodeid, 2_000),
         "outcome": printable(outcome, 40),
+        "reason": reader.lines(reason, _LONGEST_REASON),
         "duration": round(duration, 6),
         "calls": len(exchanges),
         "slept": round(sum(seconds for _, seconds in sleeps), 3),

@@ -234,6 +234,33 @@ def test_the_page_shows_every_test_that_used_the_plugin(suite, options):
     assert "test_without" not in page
 
 
+NOT_GREEN = """
+def test_in_the_call(indexjob_simulator):
+    job = indexjob_simulator.start("failed")
+    indexjob_simulator.clock.advance(1000)
+    got = get(job.uuid).json()["job"]
+    assert got["status"] == "INDEX_JOB_STATUS_COMPLETED", "never <b>green</b>"
+
+@pytest.fixture
+def broken(indexjob_simulator):
+    raise RuntimeError("no disk for /tmp/x")
+
+def test_in_the_setup(broken): pass
+"""
+
+
+def test_the_page_says_why_tests_failed_and_counts_what_they_were_given(suite):
+    suite(NOT_GREEN, "--indexjob-report=page.html", "--indexjob-coverage-file=c.json")
+    page = (suite.path / "page.html").read_text()
+    data = json.loads(re.search(r'id="records">(.*?)</script>', page, re.DOTALL)[1])
+    reasons = {test[0].partition("::")[2]: data["strings"][test[5]] for test in data["tests"]}
+    assert "never <b>green</b>" in reasons["test_in_the_call"]
+    assert "<b>green" not in page
+    assert reasons["test_in_the_setup"] == "RuntimeError: no disk for /tmp/x"
+    assert "<li>status:FAILED: <strong>1</strong></li>" in page
+    assert json.loads((suite.path / "c.json").read_text())["counts"] == {}
+
+
 def test_the_page_is_written_though_the_run_is_interrupted(suite, pytester):
     run_apart = pytester.runpytest_subprocess
     text = WEAK + "\ndef test_last(): raise KeyboardInterrupt\n"

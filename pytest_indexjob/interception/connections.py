@@ -10,6 +10,7 @@ its connection.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,30 @@ class AnsweringSocket:
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""
         self._timeout = timeout
+
+    def gettimeout(self) -> float | None:
+        """How many seconds it waits."""
+        return self._timeout
+
+    def getpeername(self) -> tuple[str, int]:
+        """The host that the client asked for, as there is no address, and the port."""
+        return self._connection.host, self._connection.port
+
+    def getsockname(self) -> tuple[str, int]:
+        """An address of this machine."""
+        return "127.0.0.1", 0
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """No certificate: nobody has to be trusted."""
+        return b"" if binary_form else {}
+
+    def fileno(self) -> int:
+        """Raise ``OSError``: there is no file."""
+        raise OSError(
+            errno.EBADF,
+            "a connection that pytest-indexjob answers has no file number. Code that needs a real"
+            " socket is answered by the fixture indexjob_server",
+        )
 
     def setsockopt(self, *_: Any) -> None:
         """Nothing: there is no network to have options."""

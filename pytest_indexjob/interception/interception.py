@@ -10,6 +10,7 @@ is spent. What is not the source's goes on to the real client, below which the g
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -228,11 +229,16 @@ class Interception:
 
 
 def netloc_of(host: str, port: int | None, scheme: str) -> str:
-    """A host as it stands in a URL, with its port where that is not the scheme's."""
-    shown = f"[{host}]" if ":" in host else host
-    suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
-    return f"{shown.lower()}{suffix}"
+    """A host as HTTP compares it: in lower case and ASCII, with a port that is not the scheme's."""
+    name = host.lower().rstrip(".")
+    if not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("idna").decode("ascii")
+    shown = f"[{name}]" if ":" in name else name
+    suffix = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
+    return f"{shown}{suffix}"
 
 
 def _netloc_of(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2].lower()
+    parts = urlsplit(url)
+    return netloc_of(parts.hostname or "", parts.port, parts.scheme)

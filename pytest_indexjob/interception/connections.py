@@ -44,6 +44,14 @@ def http_client_patches(interception: Interception) -> Iterator[Patch]:
     yield _put_request(interception)
 
 
+def httplib2_patches(interception: Interception, httplib2: ModuleType) -> Iterator[Patch]:
+    """Those of httplib2's connection classes, which connect in a way of their own."""
+    for name in ("HTTPSConnectionWithTimeout", "HTTPConnectionWithTimeout"):
+        connection_class = getattr(httplib2, name)
+        real = original(connection_class, "connect")
+        yield Patch(connection_class, "connect", _connect(interception, real))
+
+
 def _put_request(interception: Interception) -> Patch:
     """Lets no connection that was kept alive since before the test reach the service."""
     real = original(http.client.HTTPConnection, "putrequest")

@@ -98,8 +98,11 @@ class Guard:
 
         return look_up
 
-    def check(self, host: Any, port: Any) -> None:
-        """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds."""
+    def check(self, host: Any, port: Any, *, client: str = "") -> None:
+        """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds.
+
+        ``client`` names one that can't be answered in this process.
+        """
         if (
             not self.active
             or self.passing()
@@ -116,7 +119,7 @@ class Guard:
             " nothing reaches the network in a test that uses pytest-indexjob. Answer the call"
             " from a recording (@pytest.mark.indexjob_cassette), run with --indexjob-live to reach"
             " the real service, or name the host in the ini key indexjob_allowed_hosts"
-            f" (`indexjob_allowed_hosts = {shown}`)",
+            f" (`indexjob_allowed_hosts = {shown}`){_advice(client)}",
             host=shown,
             port=port if isinstance(port, int) else None,
             test=self._test,
@@ -126,6 +129,15 @@ class Guard:
 
     def _is_named(self, host: Any) -> bool:
         return any(fnmatch.fnmatchcase(_name(host), allowed) for allowed in self._allowed)
+
+
+def _advice(client: str) -> str:
+    if not client:
+        return ""
+    return (
+        f". {client} does not use Python's sockets, so nothing answers it in this process: let it"
+        " ask the server of the fixture indexjob_server (its `url`)"
+    )
 
 
 def _is_loopback(host: Any) -> bool:

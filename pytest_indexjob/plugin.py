@@ -81,12 +81,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     Send along what the run adds up.
     """
     if call.excinfo is not None and _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.totals import hide_secrets
+        from pytest_indexjob.running.reporting import clean_errors
 
-        hide_secrets(call.excinfo.value, item.stash[_INTERCEPTION])
+        clean_errors(call.excinfo, item.config, item.stash[_INTERCEPTION].redact)
     report: Any = yield
     if _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.totals import facts_of, tell_story
+        from pytest_indexjob.running.reporting import tell_story
 
         interception = item.stash[_INTERCEPTION]
         tell_story(item, report, interception)
@@ -96,6 +96,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             item.stash[_PASSED] = report.passed and not hasattr(report, "wasxfail")
             item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
+            from pytest_indexjob.running.totals import facts_of
+
             passed = item.stash.get(_PASSED, False) and report.passed
             report.indexjob = facts_of(
                 item,

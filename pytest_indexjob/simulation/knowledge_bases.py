@@ -48,7 +48,6 @@ class Entry:
     model: KnowledgeBase
     life: str
     ready_at: float
-    indexes_itself: bool = False
 
     def status(self, now: float) -> DatabaseStatus:
         """How its database stands."""
@@ -75,6 +74,7 @@ class KnowledgeBases:
         self._in_use = in_use
         self._forget = forget
         self._entries: dict[str, Entry] = {}
+        self._to_index: set[str] = set()  # whose first job starts by itself
         self._made = 0
         self._plan: tuple[str, float | None] = ("online", None)
         self.handlers: dict[str, Handler] = {
@@ -102,6 +102,9 @@ class KnowledgeBases:
         self, model: KnowledgeBase, *, database: str = "online", after: float = 0.0
     ) -> KnowledgeBase:
         """Keep a knowledge base. Raises ``ValueError`` for a uuid that is taken."""
+        return self._shown(self._keep(model, database, after))
+
+    def _keep(self, model: KnowledgeBase, database: str, after: float) -> Entry:
         check_life(database)
         if model.uuid in self._entries:
             raise ValueError(f"there is a knowledge base {model.uuid} already")
@@ -117,7 +120,7 @@ class KnowledgeBases:
         )
         entry = Entry(model, database, now + after)
         self._entries[model.uuid] = entry
-        return self._shown(entry)
+        return entry
 
     def require(self, uuid: str) -> Entry:
         """The knowledge base. Refuses with 404 for an unknown uuid."""
@@ -145,15 +148,16 @@ class KnowledgeBases:
     def spring(self, uuid: str) -> None:
         """Let a knowledge base be there that nobody made."""
         if uuid not in self._entries:
-            self.add(KnowledgeBase(uuid=uuid, name=f"kb-{uuid[:8]}"))
+            self._keep(KnowledgeBase(uuid=uuid, name=f"kb-{uuid[:8]}"), "online", 0.0)
 
     def due(self, now: float) -> list[tuple[float, str]]:
         """The first jobs that start by themselves until now: the moment, and the knowledge base."""
-        found = []
-        for uuid, entry in self._entries.items():
-            if entry.indexes_itself and entry.status(now) is DatabaseStatus.ONLINE:
-                entry.indexes_itself = False
-                found.append((entry.ready_at, uuid))
+        found = [
+            (self._entries[uuid].ready_at, uuid)
+            for uuid in self._to_index
+            if self._entries[uuid].status(now) is DatabaseStatus.ONLINE
+        ]
+        self._to_index.difference_update(uuid for _, uuid in found)
         return found
 
     def _shown(self, entry: Entry) -> KnowledgeBase:
@@ -187,7 +191,8 @@ class KnowledgeBases:
         )
         for source in sources:
             self._add_source(shown.uuid, source)
-        self._entries[shown.uuid].indexes_itself = bool(sources)
+        if sources:
+            self._to_index.add(shown.uuid)
         return {"knowledge_base": self.wire(shown.uuid)}
 
     def _list(self, request: Request) -> dict[str, Any]:
@@ -223,6 +228,7 @@ class KnowledgeBases:
         if reason:
             raise self._desk.conflict(reason)
         del self._entries[uuid]
+        self._to_index.discard(uuid)
         self._forget(uuid)
         return {"uuid": uuid}
 

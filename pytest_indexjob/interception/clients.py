@@ -40,11 +40,15 @@ CLIENTS = {
     "httplib2": ("connections", "httplib2_patches"),
     "httpx": ("httpx_transports", "patches"),
     "httpx2": ("httpx_transports", "patches"),
+    "httpcore": ("httpcore_streams", "patches"),
+    "httpcore2": ("httpcore_streams", "patches"),
     "aiohttp": ("aiohttp_connectors", "patches"),
     "uvloop": ("foreign_sockets", "uvloop_patches"),
     "curl_cffi": ("foreign_sockets", "curl_cffi_patches"),
     "pycurl": ("foreign_sockets", "pycurl_patches"),
     "grpc": ("foreign_sockets", "grpc_patches"),
+    "tornado.simple_httpclient": ("foreign_sockets", "tornado_patches"),
+    "niquests.adapters": ("foreign_sockets", "niquests_patches"),
     "grpc.aio": ("foreign_sockets", "grpc_patches"),
 }
 _VCRPY = "vcr.patch"

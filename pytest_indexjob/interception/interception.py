@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import IndexJobError
-from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault
+from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault, target_of
 from pytest_indexjob.interception import complaints
 from pytest_indexjob.interception.clients import ClientPatches
 from pytest_indexjob.interception.guard import Guard
@@ -70,7 +69,7 @@ class Interception:
         self._test = test
         self._secrets = secrets
         self._strict = False
-        self._api_hosts = frozenset(_netloc_of(url) for url in (API_URL, base_url))
+        self._api_hosts = frozenset(target_of(url).netloc for url in (API_URL, base_url))
         self._limits = Limits(journal, clock, max_polls, max_hours)
         self._patches = ClientPatches(self)
 
@@ -232,7 +231,3 @@ def netloc_of(host: str, port: int | None, scheme: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
     return f"{shown.lower()}{suffix}"
-
-
-def _netloc_of(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2].lower()

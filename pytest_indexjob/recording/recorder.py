@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
-from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.exchange import Interaction, Request, Response, target_of
 from pytest_indexjob.recording.cassette import Playback, Recording, dump, load
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction
@@ -92,8 +92,8 @@ class Recorder:
             self._secrets.add(credential.strip())
         # Where a report lies, or a redirect leads, is recorded too.
         for url in (response.header("location"), _signed_url(response.body)):
-            if urlsplit(url).netloc:
-                self.hosts.add(urlsplit(url).netloc.rpartition("@")[2].lower())
+            if target_of(url).netloc:
+                self.hosts.add(target_of(url).netloc)
 
     def save(self) -> None:
         """Write what was recorded, merged with what is in the file by now.
@@ -133,12 +133,12 @@ class Recorder:
 
     def _canonical(self, item: Interaction) -> Interaction:
         """With the API's own address, so that a recording made elsewhere answers for it."""
-        url = item.request.url
-        if not url.startswith(self._base_url):
+        target = target_of(item.request.url)
+        path = target.below(target_of(self._base_url))
+        if path is None:
             return item
-        return item._replace(
-            request=item.request._replace(url=API_URL + url[len(self._base_url) :])
-        )
+        query = f"?{target.query}" if target.query else ""
+        return item._replace(request=item.request._replace(url=f"{API_URL}{path}{query}"))
 
 
 def _signed_url(body: bytes) -> str:

@@ -73,15 +73,16 @@ class Interception:
         self._limits = Limits(journal, clock, max_polls, max_hours)
         self._patches = ClientPatches(self)
 
-    def start(self) -> Self:
-        """Put it in place."""
+    def start(self, *, guarded: bool = True) -> Self:
+        """Put it in place, with the guard below it unless that is not wanted."""
         try:
-            self._patches.start(self.guard.patches())
+            self._patches.start(self.guard.patches() if guarded else ())
         except BaseException:  # a time-out's or the keyboard's interrupt, too
             self.stop()
             raise
         self._limits.start()
-        self.active = self.guard.active = True
+        self.active = True
+        self.guard.active = guarded
         return self
 
     def stop(self) -> None:

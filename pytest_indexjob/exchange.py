@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pytest_indexjob.api.answers import Answer, read
 from pytest_indexjob.api.calls import CallMatch, api_path, match
@@ -23,6 +25,62 @@ Headers = tuple[tuple[str, str], ...]
 PLACEHOLDER = "REDACTED"
 # The only query parameters of the API; any other may be a signature.
 _PLAIN_PARAMETERS = frozenset(("page", "per_page"))
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_PERCENT = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+
+
+class Target(NamedTuple):
+    """A URL as HTTP compares it: ``netloc`` is the host, with a port that is not the scheme's."""
+
+    scheme: str
+    netloc: str
+    path: str
+    query: str
+
+    def below(self, base: Target) -> str | None:
+        """The path from a base URL on, or ``None`` where the base is another's."""
+        root = base.path.rstrip("/")
+        if self[:2] != base[:2] or not self.path.startswith(root):
+            return None
+        rest = self.path[len(root) :]
+        return rest if rest[:1] in ("", "/") else None
+
+    def __str__(self) -> str:
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.netloc}{self.path}{query}"
+
+
+@lru_cache(maxsize=4096)
+def target_of(url: str) -> Target:
+    """What a URL asks for.
+
+    Scheme and host have no case, a host is in ASCII, the scheme's own port, the user and the
+    fragment are no part of it, and percent-encoding is normalised (RFC 3986, 6.2.2). What is no URL
+    stands as a path.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return Target("", "", url, "")
+    if not host.isascii():
+        with suppress(UnicodeError):
+            host = host.encode("idna").decode("ascii")
+    host = f"[{host}]" if ":" in host else host
+    suffix = "" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
+    path = _normalized(parts.path) or ("/" if host else "")
+    return Target(parts.scheme, f"{host}{suffix}", path, parts.query)
+
+
+def _normalized(path: str) -> str:
+    def letter(match: re.Match[str]) -> str:
+        plain = chr(int(match[1], 16))
+        return plain if _UNRESERVED.fullmatch(plain) else match[0].upper()
+
+    return _PERCENT.sub(letter, quote(path, safe="%/:@!$&'()*+,;=~", errors="replace"))
 
 
 def _header(headers: Headers, name: str) -> str:

@@ -29,7 +29,8 @@ MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
 _PASSED = pytest.StashKey[bool]()
 _CALL = pytest.StashKey[Any]()
-_FAILED = pytest.StashKey[Any]()
+_NOT_PASSED = pytest.StashKey[Any]()
+_MARKS = pytest.StashKey[tuple[pytest.Mark, ...]]()  # those that were obeyed
 _TOTALS = pytest.StashKey[bool]()
 
 
@@ -59,19 +60,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_TOTALS] = register(config)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Make the marker enough by itself."""
-    names = getattr(item, "fixturenames", None)
-    if names is not None and item.get_closest_marker(MARKER) and MARKER not in names:
-        # Before the other fixtures of the test, whose calls it is to answer; after the wider ones,
-        # which are not the test's. pytest has no public name for a fixture's scope.
-        known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        own = (
-            at
-            for at, name in enumerate(names)
-            if known.get(name) and known[name][-1].scope == "function"
-        )
-        names.insert(next(own, len(names)), MARKER)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Make the marker enough by itself, whenever it was added."""
+    for key in (_INTERCEPTION, _PASSED, _CALL, _NOT_PASSED, _MARKS):
+        if key in item.stash:  # of an earlier run of this test
+            del item.stash[key]
+    if item.get_closest_marker(MARKER) is None:
+        yield
+    else:
+        from pytest_indexjob.running.one_test import answer_by_mark
+
+        with answer_by_mark(item):
+            yield
+    _check_mark(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -90,30 +92,35 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
         interception = item.stash[_INTERCEPTION]
         tell_story(item, report, interception)
-        if report.failed:
-            item.stash.setdefault(_FAILED, report)
+        # Of one test there are several reports of its call, where it has subtests.
+        if not report.passed or hasattr(report, "wasxfail"):
+            item.stash.setdefault(_NOT_PASSED, report)
         if call.when == "call":
-            item.stash[_PASSED] = report.passed and not hasattr(report, "wasxfail")
+            item.stash[_PASSED] = True
             item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
             from pytest_indexjob.running.totals import facts_of
 
-            passed = item.stash.get(_PASSED, False) and report.passed
+            not_passed = item.stash.get(_NOT_PASSED, None)
             report.indexjob = facts_of(
                 item,
                 interception,
                 item.stash.get(_CALL, report),
-                passed=passed,
-                failed=item.stash.get(_FAILED, None),
+                passed=_passed(item),
+                failed=not_passed if not_passed is not None and not_passed.failed else None,
             )
     return report  # type: ignore[no-any-return]
 
 
-@pytest.hookimpl(wrapper=True)
+def _passed(item: pytest.Item) -> bool:
+    return item.stash.get(_PASSED, False) and _NOT_PASSED not in item.stash
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Write what the test recorded, once all its fixtures are done."""
     result = yield
-    if _INTERCEPTION in item.stash and item.stash.get(_PASSED, False):
+    if _INTERCEPTION in item.stash and _passed(item):
         from pytest_indexjob.running.one_test import save
 
         save(item.stash[_INTERCEPTION])
@@ -133,7 +140,19 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     complaint = _complaint(item, passed=True)
     if complaint:
         pytest.fail(complaint, pytrace=False)
+    _check_mark(item)
     return result
+
+
+def _check_mark(item: pytest.Item) -> None:
+    marks = tuple(item.iter_markers(MARKER))
+    if marks and marks != item.stash.get(_MARKS, ()):
+        pytest.fail(
+            f"the mark {MARKER} was added to {item.nodeid} when its fixtures were set up already:"
+            " add it before (in a decorator, or in pytest_collection_modifyitems), or ask for the"
+            f" fixture {MARKER} after the one that adds it",
+            pytrace=False,
+        )
 
 
 def _complaint(item: pytest.Item, *, passed: bool = False) -> str:
@@ -172,8 +191,9 @@ def indexjob_settings() -> IndexJobSettings:
 def _indexjob_interception(
     request: pytest.FixtureRequest, indexjob_settings: IndexJobSettings
 ) -> Iterator[Interception]:
-    from pytest_indexjob.running.one_test import interception_for
+    from pytest_indexjob.running.one_test import end_of_wider_fixtures, interception_for
 
+    end_of_wider_fixtures(request.node)
     interception = interception_for(request, indexjob_settings)
     # The running test's also stands at the configuration, for the hook that is not told the test.
     request.node.stash[_INTERCEPTION] = request.config.stash[_INTERCEPTION] = interception
@@ -205,6 +225,7 @@ def indexjob_cassette(
     """
     from pytest_indexjob.running.one_test import play
 
+    request.node.stash[_MARKS] = tuple(request.node.iter_markers(MARKER))
     return play(request, _indexjob_interception, indexjob_settings)
 
 

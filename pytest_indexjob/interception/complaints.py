@@ -24,6 +24,19 @@ def nothing_answers(request: Request, test: str) -> NetworkBlockedError:
     )
 
 
+def wider_fixture_asks(request: Request, test: str) -> NetworkBlockedError:
+    """The error of a call by a fixture of a wider scope, while a marked test is set up."""
+    return NetworkBlockedError(
+        f"{request!r} was made by a fixture of a wider scope than function, while {test} was set"
+        " up. The recording of a test answers the test and its fixtures of function scope; a wider"
+        " one's call would go to the real service. Give the fixture the function scope, or run with"
+        " --indexjob-live",
+        host=urlsplit(request.url).hostname or "",
+        port=None,
+        test=test,
+    )
+
+
 def complaint(exceeded: str, misses: Sequence[Exception], unplayed: Sequence[Request]) -> str:
     """All that the test is to fail with, each thing once, or ``""``."""
     parts = [exceeded] if exceeded else []

@@ -10,16 +10,14 @@ is spent. What is not the source's goes on to the real client, below which the g
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import IndexJobError
-from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault
+from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault, target_of
 from pytest_indexjob.interception import complaints
 from pytest_indexjob.interception.clients import ClientPatches
 from pytest_indexjob.interception.guard import Guard
@@ -71,19 +69,20 @@ class Interception:
         self._test = test
         self._secrets = secrets
         self._strict = False
-        self._api_hosts = frozenset(_netloc_of(url) for url in (API_URL, base_url))
+        self._api_hosts = frozenset(target_of(url).netloc for url in (API_URL, base_url))
         self._limits = Limits(journal, clock, max_polls, max_hours)
         self._patches = ClientPatches(self)
 
-    def start(self) -> Self:
-        """Put it in place."""
+    def start(self, *, guarded: bool = True) -> Self:
+        """Put it in place, with the guard below it unless that is not wanted."""
         try:
-            self._patches.start(self.guard.patches())
+            self._patches.start(self.guard.patches() if guarded else ())
         except BaseException:  # a time-out's or the keyboard's interrupt, too
             self.stop()
             raise
         self._limits.start()
-        self.active = self.guard.active = True
+        self.active = True
+        self.guard.active = guarded
         return self
 
     def stop(self) -> None:
@@ -229,16 +228,6 @@ class Interception:
 
 
 def netloc_of(host: str, port: int | None, scheme: str) -> str:
-    """A host as HTTP compares it: in lower case and ASCII, with a port that is not the scheme's."""
-    name = host.lower().rstrip(".")
-    if not name.isascii():
-        with contextlib.suppress(UnicodeError):
-            name = name.encode("idna").decode("ascii")
-    shown = f"[{name}]" if ":" in name else name
-    suffix = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
-    return f"{shown}{suffix}"
-
-
-def _netloc_of(url: str) -> str:
-    parts = urlsplit(url)
-    return netloc_of(parts.hostname or "", parts.port, parts.scheme)
+    """A host as HTTP compares it, with a port that is not the scheme's."""
+    shown = f"[{host}]" if ":" in host else host
+    return target_of(f"{scheme}://{shown}{'' if port is None else f':{port}'}").netloc

@@ -24,7 +24,15 @@ from pytest_indexjob.api.errors import (
     CassetteMissError,
 )
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.exchange import Interaction, Request, Response, shown_url
+from pytest_indexjob.content_coding import decoded
+from pytest_indexjob.exchange import (
+    PLACEHOLDER,
+    Interaction,
+    Request,
+    Response,
+    shown_url,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +46,7 @@ _DEEPEST = 50
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
+_LINE_BREAK = re.compile(r"[\r\n\0]")
 _JOB_PATH = re.compile(rf"{JOBS_PATH}/([^/]+)")
 _KNOWLEDGE_BASE_PATH = re.compile(rf"{KNOWLEDGE_BASES_PATH}/([^/]+)")
 
@@ -148,7 +157,7 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(
             path, line, f"it is not YAML ({error.problem}): it may be cut short"
         ) from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - `!!bool x` is a KeyError, `!!timestamp x` another
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
 
 
@@ -210,11 +219,7 @@ def _part(mapping: object, name: str, kinds: type | tuple[type, ...]) -> Any:
 
 
 def _interaction(item: object) -> Interaction:
-    request, response = _part(item, "request", dict), _part(item, "response", dict)
-    status = _part(response, "status", dict)
-    code = _part(status, "code", int)
-    if not 100 <= code <= 599:
-        raise _ShapeError("`code` is no HTTP status")
+    request = _part(item, "request", dict)
     return Interaction(
         Request(
             _part(request, "method", str).upper(),
@@ -222,28 +227,44 @@ def _interaction(item: object) -> Interaction:
             _headers(request),
             _body(request.get("body")),
         ),
-        _as_sent(
-            Response(
-                code,
-                _headers(response),
-                _body(_part(_part(response, "body", dict), "string", (str, bytes))),
-                status.get("message") if isinstance(status.get("message"), str) else "",
-            )
-        ),
+        _as_sent(_response(_part(item, "response", dict))),
     )
 
 
+def _response(response: dict[str, Any]) -> Response:
+    message: object = None
+    if "status_code" in response:  # vcrpy before 6, of httpx
+        code, body = _part(response, "status_code", int), response.get("content")
+    else:
+        status = _part(response, "status", dict)
+        code, message = _part(status, "code", int), status.get("message")
+        # aiohttp's have no `string` where there was no body.
+        body = _part(response, "body", dict).get("string")
+    if not 100 <= code <= 599:
+        raise _ShapeError("the code is no HTTP status")
+    if not isinstance(body, str | bytes | None):
+        raise _ShapeError(f"the body is of type {type(body).__name__}")
+    phrase = message if isinstance(message, str) else ""
+    if _LINE_BREAK.search(phrase):
+        raise _ShapeError("the status message holds a line break")
+    return Response(code, _headers(response), _body(body), phrase)
+
+
 def _as_sent(response: Response) -> Response:
-    # vcrpy stores what urllib3 decoded beside the header that says it is encoded. Encoded bytes are
-    # never UTF-8.
-    if not response.header("content-encoding"):
-        return response
-    try:
-        response.body.decode("utf-8")
-    except UnicodeDecodeError:
+    # vcrpy stores what a client decoded beside the header that says it is encoded.
+    encoding = response.header("content-encoding")
+    if not encoding or not _is_decoded(response.body, encoding):
         return response
     headers = tuple(pair for pair in response.headers if pair[0].lower() != "content-encoding")
     return response._replace(headers=headers)
+
+
+def _is_decoded(body: bytes, encoding: str) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return decoded(body, encoding) == body
+    return True  # encoded bytes are never UTF-8
 
 
 def _headers(message: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -256,7 +277,7 @@ def _headers(message: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
             if not isinstance(name, str) or not isinstance(value, str | int):
                 raise _ShapeError("a header is no string")
             # A line break inside a value would make another header of it.
-            if re.search(r"[\r\n\0]", f"{name}{value}"):
+            if _LINE_BREAK.search(f"{name}{value}"):
                 raise _ShapeError("a header holds a line break")
             pairs.append((name, str(value)))
     return tuple(pairs)
@@ -267,6 +288,8 @@ def _body(value: object) -> bytes:
         return value.encode("utf-8", "surrogatepass")
     if isinstance(value, io.BytesIO):
         return value.getvalue()
+    if isinstance(value, list):  # the chunks of a body that was sent by an iterator
+        return b"".join(map(_body, value))
     return value if isinstance(value, bytes) else b""
 
 
@@ -328,17 +351,49 @@ def key_of(request: Request, bases: Sequence[str]) -> Key:
     vcrpy's default is the same but for the host: a recording of the API answers for every base URL
     of it.
     """
-    url = request.url
-    base = next(
-        (base for base in bases if url.startswith(base) and url[len(base) : len(base) + 1] in "/?"),
-        None,
-    )
-    target, _, query = (url if base is None else url[len(base) :]).partition("?")
+    target = target_of(request.url)
+    below = (target.below(target_of(base)) for base in bases)
+    path = next((path for path in below if path is not None), None)
+    if path is None:
+        path = str(target._replace(query=""))
+    pairs = parse_qsl(target.query, keep_blank_values=True) if target.query else ()
+    return request.method, path, tuple(sorted(pairs))
+
+
+def _fits(recorded: Key, asked: Key) -> bool:
+    """Whether a recorded request fits, with a placeholder for any value in its place."""
+    segments, asked_segments = recorded[1].split("/"), asked[1].split("/")
+    if recorded[0] != asked[0] or len(segments) != len(asked_segments):
+        return False
+    pairs, asked_pairs = list(recorded[2]), list(asked[2])
+    for pair in recorded[2]:
+        if pair in asked_pairs:
+            pairs.remove(pair)
+            asked_pairs.remove(pair)
     return (
-        request.method,
-        target,
-        tuple(sorted(parse_qsl(query, keep_blank_values=True))) if query else (),
+        len(pairs) == len(asked_pairs)
+        and all(map(_value_fits, segments, asked_segments))
+        and all(
+            _value_fits(name, asked_name) and _value_fits(value, asked_value)
+            for (name, value), (asked_name, asked_value) in zip(pairs, asked_pairs, strict=True)
+        )
     )
+
+
+def _value_fits(recorded: str, asked: str) -> bool:
+    """As a pattern with a wildcard of one letter or more, in linear time for hostile files too."""
+    first, *rest = recorded.split(PLACEHOLDER)
+    if not rest:
+        return recorded == asked
+    if not asked.startswith(first):
+        return False
+    at = len(first)
+    for literal in rest[:-1]:
+        found = asked.find(literal, at + 1)
+        if found < 0:
+            return False
+        at = found + len(literal)
+    return len(asked) - len(rest[-1]) > at and asked.endswith(rest[-1])
 
 
 class Playback:
@@ -359,6 +414,7 @@ class Playback:
         self._by_key: dict[Key, list[int]] = {}
         for at, item in enumerate(self.interactions):
             self._by_key.setdefault(key_of(item.request, self.bases), []).append(at)
+        self._with_placeholder = [key for key in self._by_key if PLACEHOLDER in _url(key)]
         self._next: Counter[Key] = Counter()
         self._lock = threading.Lock()
 
@@ -385,9 +441,7 @@ class Playback:
     @cached_property
     def hosts(self) -> frozenset[str]:
         """The hosts (with port, where it is not the scheme's) that the recordings hold answers of."""
-        return frozenset(
-            urlsplit(item.request.url).netloc.rpartition("@")[2] for item in self.interactions
-        )
+        return frozenset(target_of(item.request.url).netloc for item in self.interactions)
 
     @property
     def job_uuid(self) -> str:
@@ -422,7 +476,7 @@ class Playback:
 
         Raises ``CassetteMissError`` for none, ``CassetteExhaustedError`` for none left.
         """
-        key = key_of(request, self.bases)
+        key = self._recorded_key(key_of(request, self.bases))
         with self._lock:
             places = self._by_key.get(key)
             if places is None:
@@ -436,6 +490,12 @@ class Playback:
         if job is None or not job.is_terminal:
             raise self._exhausted(request, last, job, len(places))
         return last.response
+
+    def _recorded_key(self, asked: Key) -> Key:
+        """The recorded request that fits, else the one that was asked."""
+        if asked in self._by_key or not self._with_placeholder:
+            return asked
+        return next((key for key in self._with_placeholder if _fits(key, asked)), asked)
 
     def _exhausted(
         self, request: Request, last: Interaction, job: IndexingJob | None, played: int

@@ -12,7 +12,7 @@ from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.client import Clock, IndexingJobClient
 from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.exchange import Interaction, Request, Response, target_of
 from pytest_indexjob.recording.cassette import Recording, dump, job_of, load, parse_cassette
 from pytest_indexjob.recording.recorder import provenance, write
 from pytest_indexjob.secrecy.gate import scan
@@ -88,8 +88,10 @@ class LifeRecorder:
 
     def _keep(self, response: requests.Response, **_: object) -> None:
         url = str(response.request.url)
-        if url.startswith(self._base_url):
-            url = API_URL + url[len(self._base_url) :]
+        target = target_of(url)
+        path = target.below(target_of(self._base_url))
+        if path is not None:
+            url = f"{API_URL}{path}{f'?{target.query}' if target.query else ''}"
         headers = tuple(
             pair
             for pair in response.headers.items()

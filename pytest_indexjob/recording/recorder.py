@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
-from pytest_indexjob.exchange import Interaction, Request, Response
-from pytest_indexjob.recording.cassette import Playback, Recording, dump, load
+from pytest_indexjob.exchange import Interaction, Request, Response, target_of
+from pytest_indexjob.recording.cassette import Playback, Recording, dump, load, parse_cassette
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.whole_file import write_whole
@@ -28,7 +28,8 @@ class Recorder:
 
     ``mode`` is one of vcrpy's, or ``rewrite``; ``forward`` asks the service. ``path`` is the file
     that ``save`` writes to. ``run`` names the test run: tests of one run that share a recording
-    record it together. Safe from any thread.
+    record it together. ``sharing`` is how many they are: where several do, ``rewrite`` leaves the
+    file to the run's end, and what this test brings to it is in ``staged``. Safe from any thread.
     """
 
     def __init__(
@@ -42,12 +43,15 @@ class Recorder:
         anonymize: bool = False,
         base_url: str = API_URL,
         run: str = "",
+        sharing: int = 1,
     ) -> None:
         self.playback = playback
         self.path = path
         self.mode = mode
         self.recorded: list[Interaction] = []
         self.replaced = 0
+        self.sharing = sharing
+        self.staged: str | None = None
         self.hosts: set[str] = set(playback.hosts)
         self._forward = forward
         self._secrets = set(secrets)
@@ -90,8 +94,8 @@ class Recorder:
             self._secrets.add(credential.strip())
         # Where a report lies, or a redirect leads, is recorded too.
         for url in (response.header("location"), _signed_url(response.body)):
-            if urlsplit(url).netloc:
-                self.hosts.add(urlsplit(url).netloc.rpartition("@")[2].lower())
+            if target_of(url).netloc:
+                self.hosts.add(target_of(url).netloc)
 
     def save(self) -> None:
         """Write what was recorded, merged with what is in the file by now.
@@ -100,6 +104,9 @@ class Recorder:
         ``CassetteLeakError`` where a secret is left, ``CassetteError`` where it can't be written;
         the file is then as it was.
         """
+        if self.mode == "rewrite" and self.sharing > 1:
+            self.staged = checked(self.path, self._redacted((), anonymize=False), {}, self._secrets)
+            return
         if not self.recorded:
             if self.mode == "rewrite":
                 self.replaced = len(self.playback.interactions)
@@ -110,10 +117,11 @@ class Recorder:
                 if self.path.is_file()
                 else next(iter(self.playback.recordings), None)
             )
-            replaces = self.mode == "rewrite" and not (self._run and self._mark(marks).exists())
+            replaces = self.mode == "rewrite"
             old = there.interactions if there and not replaces else ()
-            write(self.path, (*old, *self._redacted(old)), provenance(self.recorded), self._secrets)
-            if self._run and (replaces or not there):
+            new = self._redacted(old, anonymize=self._anonymize)
+            write(self.path, (*old, *new), provenance(self.recorded), self._secrets)
+            if self._run and not there:
                 self._mark(marks).touch()
         self.replaced = len(there.interactions) if there and replaces else 0
 
@@ -123,20 +131,20 @@ class Recorder:
             folder / f"{_digest(self.path)}.{hashlib.sha256(self._run.encode()).hexdigest()[:16]}"
         )
 
-    def _redacted(self, old: Sequence[Interaction]) -> list[Interaction]:
-        redaction = Redaction(self._secrets, anonymize=self._anonymize)
+    def _redacted(self, old: Sequence[Interaction], *, anonymize: bool) -> list[Interaction]:
+        redaction = Redaction(self._secrets, anonymize=anonymize)
         for item in old:
             redaction.redact(item)  # so that no number that it holds is given twice
         return [redaction.redact(self._canonical(item)) for item in self.recorded]
 
     def _canonical(self, item: Interaction) -> Interaction:
         """With the API's own address, so that a recording made elsewhere answers for it."""
-        url = item.request.url
-        if not url.startswith(self._base_url):
+        target = target_of(item.request.url)
+        path = target.below(target_of(self._base_url))
+        if path is None:
             return item
-        return item._replace(
-            request=item.request._replace(url=API_URL + url[len(self._base_url) :])
-        )
+        query = f"?{target.query}" if target.query else ""
+        return item._replace(request=item.request._replace(url=f"{API_URL}{path}{query}"))
 
 
 def _signed_url(body: bytes) -> str:
@@ -161,6 +169,20 @@ def provenance(interactions: Sequence[Interaction], now: datetime | None = None)
     }
 
 
+def rewrite(path: Path, staged: Iterable[str], *, anonymize: bool) -> tuple[int, int]:
+    """Replace a cassette by what several tests staged; how many interactions it held, and holds.
+
+    Where they recorded nothing, it is left as it is. Raises ``CassetteError``.
+    """
+    redaction = Redaction(anonymize=anonymize)
+    items = [item for text in staged for item in parse_cassette(path, text).interactions]
+    with locked(path):
+        before = len(load(path).interactions) if path.is_file() else 0
+        if items:
+            write(path, [redaction.redact(item) for item in items], provenance(items), ())
+    return before, len(items)
+
+
 def write(
     path: Path,
     interactions: Sequence[Interaction],
@@ -171,18 +193,7 @@ def write(
 
     Raises ``CassetteLeakError`` and ``CassetteError``.
     """
-    text = dump(interactions, origin)
-    leaks = scan(text, secrets)
-    if leaks:
-        where = "; ".join(f"line {leak.line}: {leak.kind}" for leak in leaks[:5])
-        raise CassetteLeakError(
-            f"{path} was not written: what redaction left still holds a secret ({where}). Name its"
-            " value in the `secrets` of your indexjob_settings, or report the case",
-            path=path,
-            line=leaks[0].line,
-            kind=leaks[0].kind,
-            where=where,
-        )
+    text = checked(path, interactions, origin, secrets)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode("utf-8"))
@@ -195,6 +206,28 @@ def write(
         raise CassetteError(
             f"{path} can't be written: {reason}. The old file is as it was", path=path
         ) from None
+
+
+def checked(
+    path: Path,
+    interactions: Sequence[Interaction],
+    origin: Mapping[str, object],
+    secrets: Iterable[str],
+) -> str:
+    """The text of a cassette that may be written. Raises ``CassetteLeakError`` for any other."""
+    text = dump(interactions, origin)
+    leaks = scan(text, secrets)
+    if leaks:
+        where = "; ".join(f"line {leak.line}: {leak.kind}" for leak in leaks[:5])
+        raise CassetteLeakError(
+            f"{path} was not written: what redaction left still holds a secret ({where}). Name its"
+            " value in the `secrets` of your indexjob_settings, or report the case",
+            path=path,
+            line=leaks[0].line,
+            kind=leaks[0].kind,
+            where=where,
+        )
+    return text
 
 
 @contextmanager

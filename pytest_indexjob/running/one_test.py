@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Journal
+from pytest_indexjob.interception.complaints import wider_fixture_asks
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.running.settings import RunSettings, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient
     from pytest_indexjob.api.settings import IndexJobSettings
+    from pytest_indexjob.exchange import Request, Response
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
@@ -47,6 +52,74 @@ def or_fail(work: Callable[[], T], *, note: str = "") -> T:
     except IndexJobError as error:
         text = f"{error}{note}"
     pytest.fail(text, pytrace=False)
+
+
+_WIDER = pytest.StashKey[Interception]()
+
+
+@contextmanager
+def answer_by_mark(item: pytest.Item) -> Iterator[None]:
+    """Let the mark be enough by itself, while a marked test is set up.
+
+    The recording answers the test and its fixtures of function scope. Where fixtures of a wider
+    scope are set up as well, whose calls it does not answer, they are told so.
+    """
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    if names is None:
+        yield
+        return
+    # pytest has no public name for a fixture's scope, nor for whether it is set up.
+    known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    own = [bool(known.get(name)) and known[name][-1].scope == "function" for name in names]
+    first = own.index(True) if True in own else len(names)
+    if MARKER not in names:
+        # Before the test's other fixtures, whose calls the recording is to answer. The list that is
+        # there belongs to every other set of parameters of the test, too.
+        item.fixturenames = [*names[:first], MARKER, *names[first:]]  # type: ignore[attr-defined]
+    run = run_settings(item.config)
+    wider = [known[name][-1] for name in names[:first] if known.get(name)]
+    waiting = any(definition.cached_result is None for definition in wider)
+    if run.live or run.record_mode != "none" or not waiting:
+        yield
+        return
+    item.stash[_WIDER] = _refuse_wider_fixtures(item)
+    try:
+        yield
+    except BaseException:
+        with suppress(pytest.fail.Exception):
+            end_of_wider_fixtures(item)
+        raise
+    end_of_wider_fixtures(item)
+
+
+class _NothingForWiderFixtures:
+    """The source of fixtures of a wider scope: what they ask is in no test's recording."""
+
+    hosts = ()
+
+    def __init__(self, test: str) -> None:
+        self._test = test
+
+    def handle(self, request: Request) -> Response:
+        raise wider_fixture_asks(request, self._test)
+
+
+def _refuse_wider_fixtures(item: pytest.Item) -> Interception:
+    interception = Interception(Journal(), VirtualClock(), test=item.nodeid)
+    interception.source = _NothingForWiderFixtures(item.nodeid)
+    # Their other calls are no concern of this test.
+    return interception.start(guarded=False)
+
+
+def end_of_wider_fixtures(item: pytest.Item) -> None:
+    """From now on the test is set up itself. Fails it for calls that nothing could answer."""
+    interception = item.stash.get(_WIDER, None)
+    if interception is not None:
+        del item.stash[_WIDER]
+        interception.stop()
+        complaint = interception.take_complaint()
+        if complaint:
+            pytest.fail(complaint, pytrace=False)
 
 
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
@@ -92,8 +165,7 @@ def play(
     names, strict = mark_arguments(mark)
     run = run_settings(request.config)
     mode = run.record_mode
-    test = f"{request.cls.__name__}.{request.node.name}" if request.cls else request.node.name
-    names = names or (name_for_test(request.path.stem, test),)
+    names = names or (name_for_test(request.path.stem, _name_in_module(request.node, settings)),)
     folder = request.path.parent / "cassettes"
     command = f"pytest {shlex.quote(request.node.nodeid)} --indexjob-record=new_episodes"
     playback = or_fail(
@@ -121,11 +193,41 @@ def play(
             anonymize=run.anonymize,
             base_url=settings.base_url,
             run=run.run,
+            sharing=_sharing(request.node, names[0]),
         )
     interception.play(
         playback, strict=strict and not run.live and recorder is None, recorder=recorder
     )
     return playback
+
+
+def _name_in_module(item: pytest.Item, settings: IndexJobSettings) -> str:
+    """The name of a test with those of its classes, as a file may bear it: without secrets."""
+    from pytest_indexjob.secrecy.redaction import shared_redaction
+
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    name = ".".join([*classes, item.name])
+    redacted = shared_redaction(tuple(secrets(settings))).redact_text(name)
+    if redacted == name:
+        return name
+    # Not a hash of the secret, which would tell a weak one.
+    indices = getattr(getattr(item, "callspec", None), "indices", {})
+    return "-".join([redacted, *map(str, indices.values())])
+
+
+_SHARING = pytest.StashKey[Counter[Path]]()
+
+
+def _sharing(item: pytest.Item, name: str) -> int:
+    """How many tests of this run record to the file of that name."""
+    stash = item.config.stash
+    if _SHARING not in stash:
+        stash[_SHARING] = Counter(
+            other.path.parent / mark.args[0]
+            for other in item.session.items
+            if (mark := other.get_closest_marker(MARKER)) and mark.args
+        )
+    return max(stash[_SHARING][item.path.parent / name], 1)
 
 
 def secrets(settings: IndexJobSettings) -> list[str]:

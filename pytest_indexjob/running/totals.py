@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_indexjob.running.reporting import TITLE
+from pytest_indexjob.running.settings import run_settings
 
 if TYPE_CHECKING:
     from pytest_indexjob.checking.coverage import Coverage
@@ -85,6 +86,9 @@ def facts_of(
     recorder = interception.recorder
     if recorder is not None and recorder.replaced:
         facts["replaced"] = [str(recorder.path), recorder.replaced, len(recorder.recorded)]
+    if recorder is not None and recorder.mode == "rewrite" and recorder.sharing > 1:
+        staged = recorder.staged if passed else None
+        facts["rewrite"] = [str(recorder.path), recorder.sharing, item.nodeid, staged]
     if _counts_coverage(config):
         from pytest_indexjob.checking.coverage import outcomes_of
 
@@ -96,7 +100,7 @@ def facts_of(
         from pytest_indexjob.story.record import record_test
 
         facts["record"] = record_test(
-            item.nodeid,
+            interception.redact(item.nodeid),
             "failed" if report.outcome == "passed" and not passed else report.outcome,
             report.duration,
             interception.journal.exchanges,
@@ -139,11 +143,14 @@ class Totals:
         self._used = False
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
+        # By path and test: what each of the tests that share a recording brings to a rewrite of it.
+        self._rewrites: dict[str, dict[str, str | None]] = {}
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
         self._coverage: Coverage | None = None
         self._given: Coverage | None = None  # by the tests that failed as well
         self._lines: list[str] = []
+        self._errors: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test brought."""
@@ -161,9 +168,29 @@ class Totals:
             if facts["passed"]:
                 self._counted().add(facts["outcomes"])
         if "replaced" in facts:
-            path, before, new = facts["replaced"]
-            self._replaced[path] = before
-            self._idle = self._idle | {path} if not new else self._idle - {path}
+            self._count_replaced(*facts["replaced"])
+        if "rewrite" in facts:
+            path, sharing, test, staged = facts["rewrite"]
+            tests = self._rewrites.setdefault(path, {})
+            tests[test] = staged
+            if len(tests) == sharing and None not in tests.values():
+                self._rewrite(path)
+
+    def _count_replaced(self, path: str, before: int, new: int) -> None:
+        self._replaced[path] = before
+        self._idle = self._idle | {path} if not new else self._idle - {path}
+
+    def _rewrite(self, path: str) -> None:
+        from pytest_indexjob.api.errors import CassetteError
+        from pytest_indexjob.recording.recorder import rewrite
+
+        staged = [text for text in self._rewrites.pop(path).values() if text is not None]
+        try:
+            counts = rewrite(Path(path), staged, anonymize=run_settings(self._config).anonymize)
+        except CassetteError as error:
+            self._errors.append(f"ERROR: {error}")
+        else:
+            self._count_replaced(path, *counts)
 
     def _counted(self) -> Coverage:
         self._coverage = self._coverage or _no_coverage()
@@ -172,7 +199,13 @@ class Totals:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files, also of a run that was interrupted, and judge the run."""
-        self._lines = self._shrunk()
+        self._lines = [*self._shrunk(), *self._errors]
+        self._lines += [
+            f"{path}: not every test that shares it passed, so the old recording was left as it is"
+            for path in self._rewrites
+        ]
+        if self._errors and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         option = self._config.getoption
         if option("--indexjob-coverage-file"):
             from pytest_indexjob.checking.coverage import write
@@ -241,8 +274,8 @@ class Totals:
 
         lines = []
         for path, before in self._replaced.items():
-            now = len(load(Path(path)).interactions)
-            if path in self._idle:
+            now = len(load(Path(path)).interactions) if Path(path).is_file() else 0
+            if path in self._idle and before:
                 lines.append(
                     f"{path}: nothing was recorded, so the old recording was left as it is"
                 )

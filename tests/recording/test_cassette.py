@@ -101,6 +101,13 @@ BAD = {
     "custom-tag": (b"interactions: []\nversion: !mine 1\n", 2),
     "bomb": (bomb().encode(), None),
     "deep": (b"[" * 100_000, None),
+    "bool": (b"interactions: []\nversion: !!bool x\n", None),
+    "timestamp": (b"interactions: []\nversion: !!timestamp x\n", None),
+    "int": (b"interactions: []\nversion: !!int x\n", None),
+    "line-break-in-the-message": (
+        GOOD.replace("message: OK", 'message: "a\\r\\nB: c"').encode(),
+        2,
+    ),
     "control-characters": (b"interactions: \x01\n", None),
 }
 
@@ -309,6 +316,116 @@ def test_matching(play, asked, found):
     else:
         with pytest.raises(CassetteMissError):
             playback.handle(asked)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked"),
+    [
+        (JOB_URL, JOB_URL.replace("api.digitalocean", "API.DigitalOcean")),
+        (JOB_URL, JOB_URL.replace(".com/", ".com:443/")),
+        (JOB_URL.replace("https://", "https://me:pw@"), JOB_URL),
+        (JOB_URL.replace(".com/", ".com:443/"), JOB_URL + "#top"),
+        ("https://b\u00fccher.example/a", "https://xn--bcher-kva.example:443/a"),
+        ("https://x.example/a%2db%2f%7e\u00e9 c", "https://x.example/a-b%2F~%C3%A9%20c"),
+        ("https://x.example", "https://X.example./"),
+        ("http://[::1]:80/a", "http://[::1]/a"),
+        (JOB_URL, JOB_URL.replace("https://api.digitalocean.com", "http://Base.example/api")),
+        (JOB_URL, JOB_URL.replace("https://api.digitalocean.com", "http://base.example:80/%61pi")),
+    ],
+)
+def test_urls_are_compared_as_http_means_them(play, recorded, asked):
+    item = Interaction(Request("GET", recorded), COMPLETED)
+    playback = play(item, base_url="http://base.EXAMPLE:80/api/")
+    assert playback.handle(Request("GET", asked)) == COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "found"),
+    [
+        ("?api_key=REDACTED", "?api_key=plainZx81", True),
+        ("?a=1&api_key=REDACTED", "?api_key=plainZx81&a=1", True),
+        ("?a=1&api_key=REDACTED", "?api_key=plainZx81&a=2", False),
+        ("?api_key=REDACTED", "?api_key=", False),
+        ("?api_key=REDACTED", "?key=plainZx81", False),
+        ("?api_key=REDACTED", "?api_key=a&api_key=b", False),
+        ("/keys/REDACTED", "/keys/dop_v1_0", True),
+        ("/keys/REDACTED", "/keys/dop_v1_0/list", False),
+        ("/keys/REDACTED/list", "/keys/dop_v1_0/list", True),
+        ("/keys/aREDACTEDbREDACTEDc", "/keys/a1b2bc", True),
+        ("/keys/aREDACTEDbREDACTEDc", "/keys/abc", False),
+        ("/keys/aREDACTEDbREDACTEDc", "/keys/a1bc", False),
+        ("/keys/aREDACTEDbREDACTEDc", "/keys/x1b2c", False),
+    ],
+)
+def test_a_placeholder_fits_any_value_in_its_place(play, recorded, asked, found):
+    playback = play(Interaction(Request("GET", JOB_URL + recorded), COMPLETED))
+    if found:
+        assert playback.handle(Request("GET", JOB_URL + asked)) == COMPLETED
+        assert playback.unplayed == []
+    else:
+        with pytest.raises(CassetteMissError):
+            playback.handle(Request("GET", JOB_URL + asked))
+
+
+def test_requests_that_differ_only_in_a_placeholder_play_in_order(play):
+    url = JOB_URL + "?api_key="
+    items = [Interaction(Request("GET", f"{url}REDACTED"), each) for each in (RUNNING, COMPLETED)]
+    playback = play(*items, Interaction(Request("GET", f"{url}harmless"), RUNNING))
+    assert playback.handle(Request("GET", f"{url}first")) == RUNNING
+    assert playback.handle(Request("GET", f"{url}harmless")) == RUNNING
+    assert playback.handle(Request("GET", f"{url}second")) == COMPLETED
+
+
+def test_a_path_of_placeholders_is_compared_in_linear_time(play):
+    url = "https://x.example/" + "REDACTEDa" * 20_000
+    playback = play(Interaction(Request("GET", url + "b"), COMPLETED))
+    with pytest.raises(CassetteMissError):
+        playback.handle(Request("GET", "https://x.example/" + "a" * 60_000))
+
+
+OLD_HTTPX = """
+interactions:
+- request: {body: '', headers: {accept: ['*/*']}, method: GET, uri: 'https://x.example/a'}
+  response:
+    content: %s
+    headers: {content-type: [text/plain], content-encoding: [gzip]}
+    http_version: HTTP/2
+    status_code: 201
+version: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "body"),
+    [
+        ("done", b"done"),
+        ("!!binary 3q2+7w==", b"\xde\xad\xbe\xef"),
+        ("null", b""),
+    ],
+)
+def test_what_older_vcrpy_recorded_through_httpx_answers(write, content, body):
+    answer = Playback([load(write(OLD_HTTPX % content))]).handle(
+        Request("GET", "https://x.example/a")
+    )
+    assert (answer.status, answer.body) == (201, body)
+    assert answer.headers == (("content-type", "text/plain"),)
+
+
+def test_what_vcrpy_recorded_through_aiohttp_answers(write):
+    text = """
+interactions:
+- request: {body: [chunk, ed], headers: {}, method: GET, uri: 'https://me:pw@x.example/a'}
+  response:
+    body: {}
+    headers: {Transfer-Encoding: [chunked], X-A: [b, c]}
+    status: {code: 204, message: null}
+    url: https://x.example/a
+version: 1
+"""
+    recording = load(write(text))
+    assert recording.interactions[0].request.body == b"chunked"
+    answer = Playback([recording]).handle(Request("GET", "https://x.example/a"))
+    assert (answer.status, answer.body, answer.phrase) == (204, b"", "No Content")
 
 
 def test_a_miss_shows_the_nearest_and_the_difference_and_no_secret(play):

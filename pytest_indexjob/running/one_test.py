@@ -18,6 +18,7 @@ from pytest_indexjob.running.settings import RunSettings, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
+    from pytest_indexjob.virtual_time.time_patches import TimePatches
     from collections.abc import Callable
 
     from pytest_indexjob.api.client import IndexingJobClient
@@ -54,7 +55,7 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
     run = run_settings(request.config)
     return Interception(
         Journal(),
-        VirtualClock(),
+        VirtualClock(run.clock_start),
         test=request.node.nodeid,
         base_url=settings.base_url,
         allowed_hosts=run.allowed_hosts,
@@ -237,3 +238,15 @@ def client_for(
     except ValueError as error:
         text = str(error)
     pytest.fail(text, pytrace=False)
+
+
+def time_patches_for(request: pytest.FixtureRequest, interception: Interception) -> TimePatches:
+    """What puts the test's clock in place: on real time where the real service answers."""
+    from pytest_indexjob.virtual_time.time_patches import TimePatches
+
+    run = run_settings(request.config)
+    real = run.live
+    if run.record_mode != "none" and MARKER in request.fixturenames:
+        request.getfixturevalue(MARKER)
+        real = interception.recorder is not None and interception.recorder.records
+    return TimePatches(interception.clock, stuck_after=run.stuck_after, real=real)

@@ -1,4 +1,4 @@
-"""Child processes under virtual time: they live in real time, so time stands still for them."""
+"""Child processes under virtual time: they live in real time, and so does whoever waits for one."""
 
 from __future__ import annotations
 
@@ -7,73 +7,74 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pytest_indexjob.replacements import original
-from pytest_indexjob.virtual_time.timeline import Timeline, Wait
+from pytest_indexjob.virtual_time.timeline import Timeline
+
+_LIVES = "somebody waits for a child process that lives"
 
 
-def patches(
-    timeline: Timeline, timed_out: Callable[[float], object]
-) -> Iterator[tuple[Any, str, Any]]:
+def patches(timeline: Timeline) -> Iterator[tuple[Any, str, Any]]:
     """What to put in the place of the methods that wait for a child process."""
-    wait = original(subprocess.Popen, "wait")
-    communicate = original(subprocess.Popen, "communicate")
+    for name in ("wait", "communicate"):
+        yield subprocess.Popen, name, _wait_for_child(timeline, name)
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        yield process.BaseProcess, "join", _join(timeline, process.BaseProcess)
+    pool = sys.modules.get("concurrent.futures.process")
+    if pool is not None:
+        yield pool.ProcessPoolExecutor, "submit", _submit(timeline, pool.ProcessPoolExecutor)
 
-    @functools.wraps(wait)
-    def wait_for_child(child: Any, timeout: float | None = None) -> Any:
+
+def _wait_for_child(timeline: Timeline, name: str) -> Any:
+    real = original(subprocess.Popen, name)
+
+    @functools.wraps(real)
+    def wait(child: Any, *args: Any, **kwargs: Any) -> Any:
         if child.poll() is not None or not timeline.participates():
-            return wait(child, timeout)
-        with timeline.child(child.pid, "somebody waits for a child process that lives"):
-            until = None if timeout is None else timeline.moment_in(max(0.0, timeout))
-            what = f"waits for the end of process {child.pid}"
-            stand = Wait(timeline, until, what, lambda: _has_ended(child.pid))
-            ended = _has_ended(child.pid) or timeline.stand(stand)
-        if not ended and timeout is not None:
-            timed_out(timeout)
-            return wait(child, 0)
-        return wait(child)
+            return real(child, *args, **kwargs)
+        began = timeline.now
+        try:
+            with timeline.real_time(child.pid, _LIVES):
+                return real(child, *args, **kwargs)
+        except subprocess.TimeoutExpired as expired:
+            left = began + expired.timeout - timeline.now
+            if left > 0:
+                timeline.sleep(left)
+            raise
 
-    @functools.wraps(communicate)
-    def talk_to_child(child: Any, input: Any = None, timeout: float | None = None) -> Any:
-        holds = child.poll() is None and timeline.participates()
-        what = "somebody reads what a child process says"
-        with timeline.child(child.pid, what) if holds else contextlib.nullcontext():
-            return communicate(child, input, timeout)
-
-    yield subprocess.Popen, "wait", wait_for_child
-    yield subprocess.Popen, "communicate", talk_to_child
-    if "multiprocessing.process" in sys.modules:
-        process_class = sys.modules["multiprocessing.process"].BaseProcess  # type: ignore[attr-defined]
-        join = original(process_class, "join")
-
-        @functools.wraps(join)
-        def join_process(process: Any, timeout: float | None = None) -> None:
-            holds = process.is_alive() and timeline.participates()
-            what = "somebody waits for a child process that lives"
-            with timeline.child(process.pid, what) if holds else contextlib.nullcontext():
-                join(process, timeout)
-
-        yield process_class, "join", join_process
-    if "concurrent.futures.process" in sys.modules:
-        pool_class = sys.modules["concurrent.futures.process"].ProcessPoolExecutor  # type: ignore[attr-defined]
-        submit = original(pool_class, "submit")
-
-        @functools.wraps(submit)
-        def submit_work(pool: Any, /, *args: Any, **kwargs: Any) -> Any:
-            future = submit(pool, *args, **kwargs)
-            if timeline.participates():
-                work = contextlib.ExitStack()
-                work.enter_context(timeline.child(os.getpid(), "work in a process pool"))
-                future.add_done_callback(lambda _: work.close())
-            return future
-
-        yield pool_class, "submit", submit_work
+    return wait
 
 
-def _has_ended(pid: int) -> bool:
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
+def _join(timeline: Timeline, process_class: Any) -> Any:
+    real = original(process_class, "join")
+
+    @functools.wraps(real)
+    def join(process: Any, timeout: float | None = None) -> None:
+        if not process.is_alive() or not timeline.participates():
+            real(process, timeout)
+            return
+        began = timeline.now
+        with timeline.real_time(process.pid, _LIVES):
+            real(process, timeout)
+        if timeout is not None and process.is_alive() and began + timeout > timeline.now:
+            timeline.sleep(began + timeout - timeline.now)
+
+    return join
+
+
+def _submit(timeline: Timeline, pool_class: Any) -> Any:
+    real = original(pool_class, "submit")
+
+    @functools.wraps(real)
+    def submit(pool: Any, /, *args: Any, **kwargs: Any) -> Any:
+        future = real(pool, *args, **kwargs)
+        if timeline.participates():
+            work = contextlib.ExitStack()
+            work.enter_context(timeline.child(os.getpid(), "work in a pool of processes"))
+            future.add_done_callback(lambda _: work.close())
+        return future
+
+    return submit

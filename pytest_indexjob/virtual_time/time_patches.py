@@ -115,7 +115,7 @@ class TimePatches:
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
             *threads.patches(timeline, self.clock.keep_wait),
             *event_loops.patches(timeline, self.clock.check, self.clock.keep_sleep),
-            *children.patches(timeline, self.clock.keep_wait),
+            *children.patches(timeline),
         ]
 
     def _recording_patches(self) -> list[tuple[Any, str, Any]]:

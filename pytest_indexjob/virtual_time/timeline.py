@@ -137,6 +137,7 @@ class Timeline:
         self._watcher: Wait | None = None
         self._still: dict[int, tuple[Any, float]] = {}
         self._children: dict[int, str] = {}
+        self._on_real_time: dict[int, int] = {}
         self._moved_at = _real_monotonic()
         self._readings = 0
         self._progress: tuple[Any, float] = (None, self._moved_at)
@@ -163,7 +164,10 @@ class Timeline:
         """Whether the calling thread is on the timeline."""
         if not self.active:
             return False
-        thread = threading._active.get(_thread.get_ident())  # type: ignore[attr-defined]
+        ident = _thread.get_ident()
+        if self._on_real_time.get(ident):
+            return False
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
         return thread is not None and thread not in self.strangers and not _is_the_runs(thread)
 
     # Waits.
@@ -262,6 +266,17 @@ class Timeline:
             with self.lock:
                 del self._children[number]
 
+    @contextlib.contextmanager
+    def real_time(self, pid: int, what: str) -> Iterator[None]:
+        """Let the calling thread wait for a child process, in real time as the child lives."""
+        ident = _thread.get_ident()
+        with self.child(pid, what):
+            self._on_real_time[ident] = self._on_real_time.get(ident, 0) + 1
+            try:
+                yield
+            finally:
+                self._on_real_time[ident] -= 1
+
     def read(self) -> float:
         """The moment now. Fails a loop that reads the clock for ever and never waits."""
         self._readings += 1
@@ -311,7 +326,7 @@ class Timeline:
             return True
         frames: dict[int, Any] | None = None
         for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
-            if ident in self.waits or thread in self.strangers:
+            if ident in self.waits or thread in self.strangers or self._on_real_time.get(ident):
                 continue
             frames = sys._current_frames() if frames is None else frames
             if ident in frames and not _is_the_runs(thread):

@@ -94,7 +94,7 @@ def _said(real: Any, known: Any) -> Callable[..., Any]:
         loop = getattr(self, "_loop", self)
         files = known.get(getattr(loop, "_selector", None))
         if files is not None:
-            files.heard()
+            files.said()
         return real(self, *args, **kwargs)
 
     return say

@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 import select
+import selectors
 import socket
 import stat
 import sys
@@ -33,6 +34,10 @@ _real_sleep = time.sleep
 # A thread that sits in a real wait (a socket, a foreign lock) counts as idle after this many real
 # seconds without any progress, until it moves again.
 PATIENCE = 1.0
+# A server's thread that sits in a real wait has nothing to do but to hear from its client.
+_SERVERS_PATIENCE = 0.005
+# How long after one packet of another process the next may be on its way, in real seconds.
+_LINGER = 0.05
 # Real seconds after which a test in which nobody can move fails.
 STUCK_AFTER = 10.0
 # A thread that is due waits this many real seconds at most for the one that woke before it.
@@ -137,6 +142,7 @@ class Timeline:
         self._watcher: Wait | None = None
         self._still: dict[int, tuple[Any, float]] = {}
         self._children: dict[int, str] = {}
+        self._strange: dict[threading.Thread, bool] = {}
         self._on_real_time: dict[int, int] = {}
         self._moved_at = _real_monotonic()
         self._readings = 0
@@ -159,6 +165,7 @@ class Timeline:
         """Put a thread from before the test on the timeline."""
         with self.lock:
             self.strangers.discard(thread)
+            self._strange.pop(thread, None)
 
     def participates(self) -> bool:
         """Whether the calling thread is on the timeline."""
@@ -168,7 +175,14 @@ class Timeline:
         if self._on_real_time.get(ident):
             return False
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
-        return thread is not None and thread not in self.strangers and not _is_the_runs(thread)
+        return thread is not None and not self._is_strange(thread)
+
+    def _is_strange(self, thread: threading.Thread) -> bool:
+        """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
+        known = self._strange.get(thread)
+        if known is None:
+            known = self._strange[thread] = thread in self.strangers or _is_the_runs(thread)
+        return known
 
     # Waits.
 
@@ -326,12 +340,11 @@ class Timeline:
             return True
         frames: dict[int, Any] | None = None
         for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
-            if ident in self.waits or thread in self.strangers or self._on_real_time.get(ident):
+            if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
                 continue
             frames = sys._current_frames() if frames is None else frames
-            if ident in frames and not _is_the_runs(thread):
-                if not self._sits_still(ident, thread, frames[ident]):
-                    return True
+            if ident in frames and not self._sits_still(ident, thread, frames[ident]):
+                return True
         return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
 
     def _end_ready(self) -> bool:
@@ -345,7 +358,8 @@ class Timeline:
         if known is None or known[0] != state:
             self._still[ident] = state, now
             return False
-        return now - known[1] >= PATIENCE
+        patience = _SERVERS_PATIENCE if _serves(thread) else PATIENCE
+        return now - known[1] >= patience
 
     # Standing in real time.
 
@@ -398,7 +412,7 @@ class Timeline:
             sorted(
                 (ident, id(frames[ident]), frames[ident].f_lasti)
                 for ident, thread in [*threading._active.items()]  # type: ignore[attr-defined]
-                if ident in frames and ident not in self.waits and thread not in self.strangers
+                if ident in frames and ident not in self.waits and not self._is_strange(thread)
             ),
         )
 
@@ -425,10 +439,10 @@ class Timeline:
                 end = "" if wait.until is None else f", until {wait.until:g} s"
                 lines.append(f"    thread {thread.name}: {wait.what}{end}, at {_place(wait.frame)}")
                 lines += [f"        {line}" for line in _tasks(wait)]
-            elif ident in frames and not _is_the_runs(thread):
+            elif ident in frames and (thread in self.strangers or not self._is_strange(thread)):
                 at = _place(frames[ident])
-                whose = "on real time, from before the clock" if thread in self.strangers else ""
-                whose = whose or "works or waits on something real"
+                strange = thread in self.strangers
+                whose = "on real time" if strange else "works or waits on something real"
                 lines.append(f"    thread {thread.name}: {whose}, at {at}")
         lines += [f"    time is held still: {what}" for what in self._children.values()]
         if any(thread in self.strangers for thread in threading.enumerate()):
@@ -441,9 +455,18 @@ class Timeline:
 
 def _is_the_runs(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
-    return is_of_the_run(type(thread).__module__) or is_of_the_run(
-        getattr(target, "__module__", None)
+    owner = type(getattr(target, "__self__", None)).__module__
+    return (
+        is_of_the_run(type(thread).__module__)
+        or is_of_the_run(getattr(target, "__module__", None))
+        # The simulator's server is a service on this machine.
+        or owner.startswith("pytest_indexjob.")
     )
+
+
+def _serves(thread: threading.Thread) -> bool:
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", None) == "socketserver"
 
 
 def _switches(thread: threading.Thread) -> Any:
@@ -540,7 +563,7 @@ class SelectorWait(Wait):
 
 
 class Files:
-    """What a selector watches, and when something was last heard of it."""
+    """What a selector watches, and when something was last said to it or heard of it."""
 
     def __init__(self, selector: Any, select_now: Callable[[], Any]) -> None:
         self._selector = selector
@@ -550,8 +573,9 @@ class Files:
         if self._is_deep:
             self._own.register(selector.fileno(), select.POLLIN)
         self._known: frozenset[int] = frozenset()
-        self._peers = False
-        self._heard_at = -math.inf
+        self._has_peers = False
+        self._linger = 0.0
+        self._held_until = -math.inf
 
     def are_ready(self) -> bool:
         """Whether a file has something to say, without taking it."""
@@ -564,45 +588,90 @@ class Files:
             poll.register(self._selector.fileno(), select.POLLIN)
             return poll
         for key in self._selector.get_map().values():
-            mask = (select.POLLIN if key.events & 1 else 0) | (
-                select.POLLOUT if key.events & 2 else 0
-            )
-            poll.register(key.fd, mask)
+            read = select.POLLIN if key.events & selectors.EVENT_READ else 0
+            write = select.POLLOUT if key.events & selectors.EVENT_WRITE else 0
+            poll.register(key.fd, read | write)
         return poll
 
+    def said(self) -> None:
+        """Something was said: an answer may come."""
+        if self._has_peers:
+            self._held_until = _real_monotonic() + PATIENCE
+
     def heard(self) -> None:
-        """Keep that something was heard or said just now."""
-        if self._peers:
-            self._heard_at = _real_monotonic()
+        """Something was heard: more may follow at once, from another process."""
+        if self._has_peers:
+            self._held_until = _real_monotonic() + self._linger
 
     def look(self) -> None:
         """See which files are there: a new one is a beginning of work."""
         files = self._selector.get_map()
-        if len(files) <= 1 and not self._peers and len(files) == len(self._known):
+        if len(files) <= 1 and not self._has_peers and len(files) == len(self._known):
             return
         known = frozenset(files)
-        if known != self._known:
-            self._known = known
-            self._peers = any(_is_peer(key) for key in [*files.values()])
-            self.heard()
+        if known == self._known:
+            return
+        ports = _listening_ports()
+        peers = [linger for key in [*files.values()] if (linger := _linger(key, ports)) is not None]
+        self._has_peers = bool(peers)
+        self._linger = max(peers, default=0.0)
+        if known - self._known:
+            self.said()
+        self._known = known
 
     def hold(self) -> bool:
-        """Whether the files are in use: for a while after the last that was heard."""
-        return self._peers and _real_monotonic() - self._heard_at < PATIENCE
+        """Whether the files are in use."""
+        return self._has_peers and _real_monotonic() < self._held_until
 
 
-def _is_peer(key: Any) -> bool:
-    """Whether somebody at the other end of a file may work for the test.
+def _linger(key: Any, ports: frozenset[int]) -> float | None:
+    """How many real seconds after one thing was heard more may follow, or ``None`` for never.
 
-    Neither a loop's own pipe nor a socket that listens has such a somebody.
+    It is never where nobody at the other end works for the test: at a loop's own pipe, a socket
+    that listens, a connection that this process serves. A service in this process is seen to work.
     """
     reader = key.data[0] if isinstance(key.data, tuple) and key.data else None
     if getattr(getattr(reader, "_callback", None), "__name__", "") == "_read_from_self":
-        return False
+        return None
+    with _socket_at(key.fd) as copy:
+        if copy is None:
+            return _LINGER
+        if _listens(copy) or _port(copy.getsockname()) in ports:
+            return None
+        try:
+            return 0.0 if _port(copy.getpeername()) in ports else _LINGER
+        except OSError:  # not yet connected
+            return _LINGER
+
+
+@contextlib.contextmanager
+def _socket_at(file: int) -> Iterator[socket.socket | None]:
     try:
-        if not stat.S_ISSOCK(os.fstat(key.fd).st_mode):
-            return True
-        with socket.socket(fileno=os.dup(key.fd)) as copy:
-            return not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        is_socket = stat.S_ISSOCK(os.fstat(file).st_mode)
+        copy = socket.socket(fileno=os.dup(file)) if is_socket else None
     except OSError:
-        return True
+        copy = None
+    with copy or contextlib.nullcontext():
+        yield copy
+
+
+def _listens(copy: socket.socket) -> bool:
+    try:
+        return bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def _port(address: Any) -> int | None:
+    return address[1] if isinstance(address, tuple) else None
+
+
+def _listening_ports() -> frozenset[int]:
+    """The ports at which this process listens, as far as the system tells."""
+    ports = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with _socket_at(int(name)) as copy:
+                if copy is not None and _listens(copy):
+                    ports.add(_port(copy.getsockname()))
+    return frozenset(port for port in ports if port)

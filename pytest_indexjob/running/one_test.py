@@ -18,7 +18,6 @@ from pytest_indexjob.running.settings import RunSettings, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from pytest_indexjob.virtual_time.time_patches import TimePatches
     from collections.abc import Callable
 
     from pytest_indexjob.api.client import IndexingJobClient
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
+    from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 T = TypeVar("T")
 

@@ -115,9 +115,7 @@ class VirtualClock:
         except RuntimeError:  # another library's loop
             await self._sleep_in_trio(seconds)
             return
-        if self._real_since is None and (
-            self.timeline is None or not self.timeline.participates()
-        ):
+        if self._real_since is None and (self.timeline is None or not self.timeline.participates()):
             self.sleep(seconds)
         else:
             # What stands there under the clock keeps the sleep.

@@ -155,9 +155,7 @@ def _trio_patches(
         events = real(self, 0)
         if events:
             return events
-        if not stand_at_files(
-            timeline, Files(self._epoll, lambda: []), timeout, "waits in trio's loop"
-        ):
+        if not stand_at_files(timeline, Files(self._epoll, list), timeout, "waits in trio's loop"):
             moved()
         return real(self, 0)
 

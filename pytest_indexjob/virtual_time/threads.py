@@ -13,6 +13,7 @@ import operator
 import queue
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
 
@@ -170,7 +171,7 @@ class VirtualSimpleQueue(_Timelined):
         """How much is in it."""
         return self._real.qsize()
 
-    __class_getitem__ = classmethod(type(list[int]))
+    __class_getitem__: ClassVar[Any] = classmethod(types.GenericAlias)
 
 
 def patches(
@@ -186,7 +187,10 @@ def patches(
 
     @functools.wraps(condition_wait)
     def wait_for_notice(condition: Any, timeout: float | None = None) -> bool:
-        if (timeout is not None and timeout <= 0) or not timeline.participates():
+        if not timeline.participates():
+            return bool(condition_wait(condition, timeout))
+        if timeout is not None and timeout <= 0:
+            timeline.creep()
             return bool(condition_wait(condition, timeout))
         if not condition._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")

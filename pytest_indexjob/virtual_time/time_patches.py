@@ -7,7 +7,6 @@ import contextlib
 import math
 import os
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -154,7 +153,6 @@ class TimePatches:
             self.clock.sleep(length)
         else:
             self.timeline.read()
-            self.clock.keep_sleep(length)
 
     def _keep_sleep(self, seconds: float) -> None:
         if self.timeline.participates():

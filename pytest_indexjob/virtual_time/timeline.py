@@ -146,6 +146,7 @@ class Timeline:
         self._on_real_time: dict[int, int] = {}
         self._moved_at = _real_monotonic()
         self._readings = 0
+        self._nudge = 0.0
         self._progress: tuple[Any, float] = (None, self._moved_at)
 
     def start(self) -> None:
@@ -296,7 +297,14 @@ class Timeline:
         self._readings += 1
         if self._readings % _READINGS == 0:
             self._check_spin()
-        return self.now
+        return self.now + self._nudge
+
+    def creep(self) -> None:
+        """Let the clock's readings grow by a nanosecond until time moves.
+
+        Some waits of the standard library end only after their moment, and try again at it.
+        """
+        self._nudge += 1e-9
 
     def _check_spin(self) -> None:
         if _real_monotonic() - self._moved_at > self.stuck_after and self.participates():
@@ -331,6 +339,7 @@ class Timeline:
         self._moved_at = _real_monotonic()
         self._readings = 0
         if moment > self.now:
+            self._nudge = 0.0
             self.now = moment
             self._on_move(moment)
 
@@ -349,7 +358,9 @@ class Timeline:
 
     def _end_ready(self) -> bool:
         ready = [wait for wait in self.waits.values() if wait.ready and wait.ready()]
-        return any([self.end(wait, _BY_EVENT) for wait in ready])
+        for wait in ready:
+            self.end(wait, _BY_EVENT)
+        return bool(ready)
 
     def _sits_still(self, ident: int, thread: threading.Thread, frame: Any) -> bool:
         state = id(frame), frame.f_lasti, _switches(thread)
@@ -486,9 +497,7 @@ _LIBRARY = str(Path(os.__file__).parent)
 
 def _place(frame: Any) -> str:
     """Where a thread stands: the innermost line that is the user's, and the innermost at all."""
-    stack = [
-        line for line in traceback.extract_stack(frame) if not line.filename.startswith(_OWN)
-    ]
+    stack = [line for line in traceback.extract_stack(frame) if not line.filename.startswith(_OWN)]
     if not stack:
         return "an unknown place"
     users = [
@@ -670,8 +679,8 @@ def _listening_ports() -> frozenset[int]:
     """The ports at which this process listens, as far as the system tells."""
     ports = set()
     with contextlib.suppress(OSError):
-        for name in os.listdir("/proc/self/fd"):
-            with _socket_at(int(name)) as copy:
+        for file in Path("/proc/self/fd").iterdir():
+            with _socket_at(int(file.name)) as copy:
                 if copy is not None and _listens(copy):
                     ports.add(_port(copy.getsockname()))
     return frozenset(port for port in ports if port)

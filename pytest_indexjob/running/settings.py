@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import os
 import uuid
 from typing import NamedTuple
@@ -114,9 +114,9 @@ def _moment(config: pytest.Config, name: str) -> float:
     except ValueError:
         pass
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        moment = datetime.datetime.min
+        moment = dt.datetime.min
     if moment.tzinfo is None:
         raise pytest.UsageError(
             f"the ini key {name} must be an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since"

@@ -181,17 +181,21 @@ def patches(
 
     ``timed_out(seconds)`` is told of each wait whose limit came.
     """
-    condition_wait = original(threading.Condition, "wait")
-    join = original(threading.Thread, "join")
-    delete = original(threading.Thread, "_delete")
+    yield threading.Condition, "wait", _wait_for_notice(timeline, timed_out)
+    yield threading.Thread, "join", _join(timeline, timed_out)
+    yield threading.Thread, "_delete", _end_thread(timeline)
 
-    @functools.wraps(condition_wait)
+
+def _wait_for_notice(timeline: Timeline, timed_out: Callable[[float], object]) -> Any:
+    real = original(threading.Condition, "wait")
+
+    @functools.wraps(real)
     def wait_for_notice(condition: Any, timeout: float | None = None) -> bool:
         if not timeline.participates():
-            return bool(condition_wait(condition, timeout))
+            return bool(real(condition, timeout))
         if timeout is not None and timeout <= 0:
             timeline.creep()
-            return bool(condition_wait(condition, timeout))
+            return bool(real(condition, timeout))
         if not condition._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")
         until = None if timeout is None else timeline.moment_in(timeout)
@@ -209,10 +213,16 @@ def patches(
             timed_out(timeout)
         return notified
 
-    @functools.wraps(join)
-    def join_thread(thread: threading.Thread, timeout: float | None = None) -> None:
-        mine = thread is not threading.current_thread() and thread._started.is_set()  # type: ignore[attr-defined]
-        if mine and (timeout is None or timeout > 0) and timeline.participates():
+    return wait_for_notice
+
+
+def _join(timeline: Timeline, timed_out: Callable[[float], object]) -> Any:
+    real = original(threading.Thread, "join")
+
+    @functools.wraps(real)
+    def join(thread: Any, timeout: float | None = None) -> None:
+        may_wait = thread is not threading.current_thread() and thread._started.is_set()
+        if may_wait and (timeout is None or timeout > 0) and timeline.participates():
             until = None if timeout is None else timeline.moment_in(timeout)
             what = f"waits for the end of thread {thread.name}"
             wait = Wait(timeline, until, what, lambda: _has_ended(thread))
@@ -220,17 +230,21 @@ def patches(
                 timed_out(timeout or 0.0)
                 return
             timeout = None
-        join(thread, timeout)
+        real(thread, timeout)
 
-    @functools.wraps(delete)
+    return join
+
+
+def _end_thread(timeline: Timeline) -> Any:
+    real = original(threading.Thread, "_delete")
+
+    @functools.wraps(real)
     def end_thread(thread: threading.Thread) -> None:
-        delete(thread)
+        real(thread)
         if timeline.active:
             timeline.thread_ended()
 
-    yield threading.Condition, "wait", wait_for_notice
-    yield threading.Thread, "join", join_thread
-    yield threading.Thread, "_delete", end_thread
+    return end_thread
 
 
 def _has_ended(thread: threading.Thread) -> bool:

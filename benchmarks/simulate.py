@@ -26,7 +26,7 @@ from pytest_indexjob.exchange import Journal, Request
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.simulation.server import LoopbackServer
 from pytest_indexjob.simulation.simulator import Simulator
-from pytest_indexjob.virtual_time.clock import TimePatches, VirtualClock
+from pytest_indexjob.virtual_time.time_patches import TimePatches, VirtualClock
 
 EIGHT_HOURS = 8 * 3600.0
 POLLS = 5761  # one every 5 s, and the last

@@ -230,14 +230,16 @@ def indexjob_cassette(
 
 
 @pytest.fixture
-def indexjob_clock(_indexjob_interception: Interception) -> Iterator[VirtualClock]:
+def indexjob_clock(
+    request: pytest.FixtureRequest, _indexjob_interception: Interception
+) -> Iterator[VirtualClock]:
     """The test's clock takes the place of the real one.
 
-    ``.advance(seconds)``, ``.elapsed``, ``.sleeps``.
+    ``.advance(seconds)``, ``.elapsed``, ``.sleeps``, ``.adopt(thread)``.
     """
-    from pytest_indexjob.virtual_time.clock import TimePatches
+    from pytest_indexjob.running.one_test import time_patches_for
 
-    patches = TimePatches(_indexjob_interception.clock)
+    patches = time_patches_for(request, _indexjob_interception)
     patches.start()
     yield _indexjob_interception.clock
     patches.stop()

@@ -57,6 +57,8 @@ def _job(exchange: Exchange) -> IndexingJob | None:
 
 
 def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:
+    if not exchanges:
+        return ["it made no request since: what waits is no code that asks for a job"]
     last = exchanges[-1]
     job = _job(last)
     hints = []

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
+    from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
     run = run_settings(request.config)
     return Interception(
         Journal(),
-        VirtualClock(),
+        VirtualClock(run.clock_start),
         test=request.node.nodeid,
         base_url=settings.base_url,
         allowed_hosts=run.allowed_hosts,
@@ -339,3 +340,15 @@ def client_for(
     except ValueError as error:
         text = str(error)
     pytest.fail(text, pytrace=False)
+
+
+def time_patches_for(request: pytest.FixtureRequest, interception: Interception) -> TimePatches:
+    """What puts the test's clock in place: on real time where the real service answers."""
+    from pytest_indexjob.virtual_time.time_patches import TimePatches
+
+    run = run_settings(request.config)
+    real = run.live
+    if run.record_mode != "none" and MARKER in request.fixturenames:
+        request.getfixturevalue(MARKER)
+        real = interception.recorder is not None and interception.recorder.records
+    return TimePatches(interception.clock, stuck_after=run.stuck_after, real=real)

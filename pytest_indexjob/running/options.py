@@ -91,3 +91,13 @@ def add_options(parser: pytest.Parser) -> None:
         "hours of a test's clock after which it fails as endless",
         default="48",
     )
+    parser.addini(
+        "indexjob_stuck_after",
+        "real seconds in which nobody in a test with indexjob_clock moves, after which it fails",
+        default="10",
+    )
+    parser.addini(
+        "indexjob_clock_start",
+        "the moment at which a test's clock begins: an RFC 3339 time or seconds since the epoch",
+        default="",
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import os
 import uuid
 from typing import NamedTuple
 
 import pytest
+
+from pytest_indexjob.virtual_time.clock import START
 
 
 class MaxAge(NamedTuple):
@@ -22,7 +25,8 @@ class RunSettings:
     """What the command line and the ini file say.
 
     ``record_mode`` is one of vcrpy's modes or ``rewrite``. ``max_hours`` are hours of a test's
-    clock. ``run`` names this run, alike in all its processes.
+    clock, ``stuck_after`` real seconds, ``clock_start`` seconds since the epoch. ``run`` names this
+    run, alike in all its processes.
     """
 
     live: bool
@@ -31,6 +35,8 @@ class RunSettings:
     allowed_hosts: tuple[str, ...]
     max_polls: int
     max_hours: float
+    stuck_after: float
+    clock_start: float
     anonymize: bool
     run: str
 
@@ -59,6 +65,8 @@ def _read(config: pytest.Config) -> RunSettings:
         allowed_hosts=tuple(config.getini("indexjob_allowed_hosts")),
         max_polls=int(_number(config, "indexjob_max_polls", least=1.0)),
         max_hours=_number(config, "indexjob_max_hours"),
+        stuck_after=_number(config, "indexjob_stuck_after"),
+        clock_start=_moment(config, "indexjob_clock_start"),
         anonymize=config.getini("indexjob_anonymize"),
         run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
     )
@@ -95,3 +103,23 @@ def _number(config: pytest.Config, name: str, *, least: float = 0.0) -> float:
         wanted = f"a number of {least:g} or more" if least else "a number above 0"
         raise pytest.UsageError(f"the ini key {name} must be {wanted}, not {text!r}")
     return number
+
+
+def _moment(config: pytest.Config, name: str) -> float:
+    text = config.getini(name)
+    if not text:
+        return START
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        moment = dt.datetime.min
+    if moment.tzinfo is None:
+        raise pytest.UsageError(
+            f"the ini key {name} must be an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since"
+            f" the epoch, not {text!r}"
+        )
+    return moment.timestamp()

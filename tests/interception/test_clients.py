@@ -17,7 +17,7 @@ import urllib3
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
-from pytest_indexjob.virtual_time.clock import TimePatches
+from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 API = "https://api.digitalocean.com"
 JOBS = "/v2/gen-ai/indexing_jobs"

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from pytest_indexjob import VirtualClock
-from pytest_indexjob.virtual_time.clock import START, TimePatches
+from pytest_indexjob.virtual_time.clock import START
+from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""Puts a virtual clock in the place of the real one for the code under test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from pytest_indexjob.replacements import Replacements, original
+from pytest_indexjob.virtual_time import children, event_loops, threads
+from pytest_indexjob.virtual_time.clock import VirtualClock
+from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run
+from pytest_indexjob.virtual_time.wall_clock import PLACES, REAL, identity, references
+
+_active: weakref.WeakSet[TimePatches] = weakref.WeakSet()
+
+
+class TimePatches:
+    """A virtual clock for the thread that starts it and for those made afterwards.
+
+    All their waits with a limit stand on one timeline: sleeps, ``threading``, ``queue``, futures,
+    asyncio's loops, trio's. The wall clock (``time.time``, ``datetime.now``) is virtual for all
+    threads, by time-machine. With ``real`` nothing is virtual and sleeps are only kept.
+    """
+
+    def __init__(
+        self, clock: VirtualClock, *, stuck_after: float = STUCK_AFTER, real: bool = False
+    ) -> None:
+        self.clock = clock
+        self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
+        self._real = real
+        self._replacements = Replacements()
+        self._locks: contextlib.ExitStack = contextlib.ExitStack()
+        self._wall: Any = None
+
+    def start(self) -> None:
+        """Put it in place."""
+        import time_machine
+
+        try:
+            if self._real:
+                self.clock.run_on_real_time()
+                patches = self._recording_patches()
+            else:
+                patches = self._patches()
+            for owner, name, replacement in patches:
+                self._replacements.put(owner, name, replacement)
+            if self._real:
+                return
+            travel = time_machine.travel(self.clock.time(), tick=False)
+            self._wall = travel, travel.start()
+            self.clock.on_advance.append(self._move_wall)
+            self.clock.timeline = self.timeline
+            self._locks.enter_context(threads.TestLocks(self.timeline))
+            self.timeline.start()
+            _active.add(self)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Take it away: everything is as it was before ``start``."""
+        _active.discard(self)
+        self.clock.timeline = None
+        self._locks.close()
+        if self._wall:
+            self.clock.on_advance.remove(self._move_wall)
+            self._wall[0].stop()
+            self._wall = None
+        self._replacements.put_back()
+        self.timeline.stop()
+
+    def _move_wall(self) -> None:
+        self._wall[1].move_to(self.clock.time(), tick=False)
+
+    def _patches(self) -> list[tuple[Any, str, Any]]:
+        originals = [original(owner, name) for owner, name in PLACES]
+        sleep, monotonic, monotonic_ns, counter, counter_ns, asyncio_sleep, *_ = originals
+        lock, rlock, simple_queue = originals[6:]
+        timeline = self.timeline
+        # From where the real clocks stand, so that a moment kept from before the test stays one of
+        # the past; whole seconds, so that sums of floats stay exact.
+        began = math.ceil(monotonic()) - timeline.now
+        counted = math.ceil(counter()) - timeline.now
+        read = timeline.read
+        virtual = [
+            self._for_test(sleep, self._sleep),
+            self._for_test(monotonic, lambda: began + read()),
+            self._for_test(monotonic_ns, lambda: round((began + read()) * 1e9)),
+            self._for_test(counter, lambda: counted + read()),
+            self._for_test(counter_ns, lambda: round((counted + read()) * 1e9)),
+            event_loops.virtual_sleep(timeline, asyncio_sleep, self._keep_sleep),
+            self._for_test(lock, threads.VirtualLock),
+            self._for_test(rlock, threads.VirtualRLock),
+            self._for_test(simple_queue, threads.VirtualSimpleQueue),
+        ]
+        for (_, name), function in zip(PLACES, virtual, strict=True):
+            # By which it is found in a module that imports it while it stands.
+            function.__name__ = name
+
+        def loop_time(_loop: asyncio.AbstractEventLoop) -> float:
+            return began + timeline.now if timeline.participates() else float(monotonic())
+
+        found = [identity(value) for value in originals]
+        functions = dict(zip([*REAL, *found], virtual * 2, strict=True))
+        return [
+            *((module, name, functions[real]) for module, name, real in references(functions)),
+            (asyncio.base_events.BaseEventLoop, "time", loop_time),
+            *threads.patches(timeline, self.clock.keep_wait),
+            *event_loops.patches(timeline, self.clock.check, self.clock.keep_sleep),
+            *children.patches(timeline),
+        ]
+
+    def _recording_patches(self) -> list[tuple[Any, str, Any]]:
+        originals = [original(time, "sleep"), original(asyncio, "sleep")]
+        real_sleep, real_asyncio_sleep = originals
+
+        def sleep(seconds: Any, /) -> None:
+            if not _by_the_run(2):
+                self.clock.keep_sleep(threads.checked_sleep(seconds))
+            real_sleep(seconds)
+
+        async def asyncio_sleep(delay: float, result: Any = None) -> Any:
+            if delay > 0:
+                self.clock.keep_sleep(delay)
+            return await real_asyncio_sleep(delay, result)
+
+        asyncio_sleep.__name__ = "sleep"
+        keys = [REAL[0], REAL[5], *map(identity, originals)]
+        functions: dict[Any, Any] = dict(zip(keys, [sleep, asyncio_sleep] * 2, strict=True))
+        return [(module, name, functions[real]) for module, name, real in references(functions)]
+
+    def _for_test(
+        self, real: Callable[..., Any], virtual: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        participates = self.timeline.participates
+
+        def choose(*args: Any, **kwargs: Any) -> Any:
+            chosen = virtual if participates() and not _by_the_run(2) else real
+            return chosen(*args, **kwargs)
+
+        return choose
+
+    def _sleep(self, seconds: Any, /) -> None:
+        length = threads.checked_sleep(seconds)
+        if length:
+            self.clock.sleep(length)
+        else:
+            self.timeline.read()
+
+    def _keep_sleep(self, seconds: float) -> None:
+        if self.timeline.participates():
+            self.clock.keep_sleep(seconds)
+
+
+def _by_the_run(depth: int) -> bool:
+    """Whether it is the test run itself that calls."""
+    return is_of_the_run(sys._getframe(depth).f_globals.get("__name__"))
+
+
+def _leave_to_child() -> None:
+    # A forked child process has none of the test's other threads, and lives in real time.
+    for patches in [*_active]:
+        patches.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_child)

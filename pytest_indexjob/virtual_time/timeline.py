@@ -1,0 +1,686 @@
+"""One timeline for everybody who waits in a test.
+
+Each thread of the test either works or stands in a wait. Time moves only when all of them stand,
+only to the earliest moment at which a wait ends, and wakes one thread at a time.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import heapq
+import itertools
+import math
+import os
+import select
+import selectors
+import socket
+import stat
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Taken at import, before any of them is replaced.
+_allocate_lock = _thread.allocate_lock
+_real_monotonic = time.monotonic
+_real_sleep = time.sleep
+
+# A thread that sits in a real wait (a socket, a foreign lock) counts as idle after this many real
+# seconds without any progress, until it moves again.
+PATIENCE = 1.0
+# A server's thread that sits in a real wait has nothing to do but to hear from its client.
+_SERVERS_PATIENCE = 0.005
+# How long after one packet of another process the next may be on its way, in real seconds.
+_LINGER = 0.05
+# Real seconds after which a test in which nobody can move fails.
+STUCK_AFTER = 10.0
+# A thread that is due waits this many real seconds at most for the one that woke before it.
+_TURN = 0.05
+_FIRST_SLICE, _LONGEST_SLICE = 0.0005, 0.005
+# How often a wait that nobody polls looks whether somebody does.
+_RELIEF = 0.02
+# Readings of the clock at one moment after which the real time is looked at.
+_READINGS = 4096
+_BY_TIME, _BY_EVENT = "time", "event"
+# The run's own modules, which keep real time.
+OF_THE_RUN = (
+    "_pytest",
+    "pytest_timeout",
+    "xdist",
+    "execnet",
+    "hypothesis",
+    "pluggy",
+    "coverage",
+    "_pydev",
+    "pydevd",
+)
+
+
+def is_of_the_run(module: object) -> bool:
+    """Whether a module measures or waits on behalf of the test run itself."""
+    return isinstance(module, str) and module.partition(".")[0] in OF_THE_RUN
+
+
+class Wait:
+    """One stand of one thread on the timeline.
+
+    It ends at the moment ``until`` (``None``: never by time), or when another thread calls
+    ``release``, or when ``ready()`` is true. ``what`` is told of it if the test gets stuck.
+    """
+
+    __slots__ = ("_gate", "ended_by", "frame", "number", "ready", "timeline", "until", "what")
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        until: float | None,
+        what: str,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        self.timeline = timeline
+        self.until = until
+        self.what = what
+        self.ready = ready
+        self.ended_by: str | None = None
+        self.number = next(timeline.numbers)
+        self.frame: Any = None
+        self._gate: Any = None
+
+    def release(self) -> None:
+        """End the wait, as a lock's ``release`` does. Raises ``RuntimeError`` if it has ended."""
+        if not self.timeline.end(self, _BY_EVENT):
+            raise RuntimeError("release unlocked lock")
+
+    def close(self) -> None:
+        """Make the gate at which the thread stands."""
+        self._gate = _allocate_lock()
+        self._gate.acquire()
+
+    def open(self) -> None:
+        """Let the thread look whether its wait has ended."""
+        if self._gate is not None:
+            with contextlib.suppress(RuntimeError):
+                self._gate.release()
+
+    def block(self, seconds: float) -> None:
+        """Stand at the gate for some real seconds."""
+        self._gate.acquire(True, seconds)
+
+    def holds(self) -> bool:
+        """Whether the wait is for real work that was seen to go on."""
+        return False
+
+
+class Timeline:
+    """The moment of one test, its threads, and their waits.
+
+    ``on_move(moment)`` is called whenever time moves; ``strangers`` are threads that keep real
+    time. Moments are seconds since the test's clock began, rounded to nanoseconds, so that
+    float sums of equal sleeps are equal.
+    """
+
+    def __init__(
+        self, now: float, on_move: Callable[[float], object], *, stuck_after: float = STUCK_AFTER
+    ) -> None:
+        self.now = now
+        self.active = False
+        self.failure = ""
+        self.stuck_after = stuck_after
+        # Reentrant, since the garbage collector may end a wait in the midst of anything.
+        self.lock = _thread.RLock()
+        self.numbers = itertools.count()
+        self.strangers: set[threading.Thread] = set()
+        self.waits: dict[int, Wait] = {}
+        self._on_move = on_move
+        self._heap: list[tuple[float, int, Wait]] = []
+        self._watcher: Wait | None = None
+        self._still: dict[int, tuple[Any, float]] = {}
+        self._children: dict[int, str] = {}
+        self._strange: dict[threading.Thread, bool] = {}
+        self._on_real_time: dict[int, int] = {}
+        self._moved_at = _real_monotonic()
+        self._readings = 0
+        self._nudge = 0.0
+        self._progress: tuple[Any, float] = (None, self._moved_at)
+
+    def start(self) -> None:
+        """Begin: the calling thread and those made from now on are the test's."""
+        mine = threading.current_thread()
+        self.strangers = {thread for thread in threading.enumerate() if thread is not mine}
+        self._moved_at = _real_monotonic()
+        self.active = True
+
+    def stop(self) -> None:
+        """End: whoever still stands goes on in real time."""
+        self.active = False
+        for wait in [*self.waits.values()]:
+            wait.open()
+
+    def adopt(self, thread: threading.Thread) -> None:
+        """Put a thread from before the test on the timeline."""
+        with self.lock:
+            self.strangers.discard(thread)
+            self._strange.pop(thread, None)
+
+    def participates(self) -> bool:
+        """Whether the calling thread is on the timeline."""
+        if not self.active:
+            return False
+        ident = _thread.get_ident()
+        if self._on_real_time.get(ident):
+            return False
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        return thread is not None and not self._is_strange(thread)
+
+    def _is_strange(self, thread: threading.Thread) -> bool:
+        """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
+        known = self._strange.get(thread)
+        if known is None:
+            known = self._strange[thread] = thread in self.strangers or _is_the_runs(thread)
+        return known
+
+    # Waits.
+
+    def sleep(self, seconds: float) -> None:
+        """Stand for some virtual seconds."""
+        self.stand(Wait(self, self.moment_in(seconds), f"sleeps {seconds:g} s"))
+
+    def moment_in(self, seconds: float) -> float:
+        """The moment so many seconds from now."""
+        return round(self.now + seconds, 9)
+
+    def stand(self, wait: Wait) -> bool:
+        """Stand until the wait ends. Returns false if its moment came.
+
+        Raises the failure of a test in which nobody can move.
+        """
+        ident = _thread.get_ident()
+        before = self.waits.get(ident)
+        with self.lock:
+            self._raise_failure()
+            if wait.ended_by is None:
+                wait.close()
+                wait.frame = sys._getframe(1)
+                self.waits[ident] = wait
+                if wait.until is not None:
+                    heapq.heappush(self._heap, (wait.until, wait.number, wait))
+                self._try_to_move()
+        try:
+            self._block(wait)
+        finally:
+            wait.frame = None
+            with self.lock:
+                if self._watcher is wait:
+                    self._watcher = None
+                if wait.ended_by is None:
+                    wait.ended_by = _BY_EVENT
+                if before is not None:
+                    self.waits[ident] = before
+                elif self.waits.get(ident) is wait:
+                    del self.waits[ident]
+        self._raise_failure()
+        return wait.ended_by == _BY_EVENT
+
+    def end(self, wait: Wait, by: str) -> bool:
+        """End a wait, unless it has ended: from now on its thread works."""
+        with self.lock:
+            if wait.ended_by is not None:
+                return False
+            wait.ended_by = by
+            for ident, standing in [*self.waits.items()]:
+                if standing is wait:
+                    del self.waits[ident]
+            wait.open()
+            return True
+
+    def advance(self, seconds: float) -> None:
+        """Move on by hand through the moments in between, whoever works."""
+        target = self.moment_in(seconds)
+        while True:
+            with self.lock:
+                due = self._earliest()
+                if due is None or due.until is None or due.until > target:
+                    self._move_to(target)
+                    break
+                self._move_to(due.until)
+                ident = next(who for who, wait in self.waits.items() if wait is due)
+                self.end(due, _BY_TIME)
+            self._let_settle(ident)
+        with self.lock:
+            self._try_to_move()
+
+    def _let_settle(self, ident: int) -> None:
+        patience = _real_monotonic() + PATIENCE
+        while ident in threading._active and ident not in self.waits:  # type: ignore[attr-defined]
+            if _real_monotonic() > patience:
+                return
+            _real_sleep(_FIRST_SLICE / 5)
+
+    def thread_ended(self) -> None:
+        """Look again who is left, since a thread of the test is gone."""
+        with self.lock:
+            self._end_ready()
+            self._try_to_move()
+
+    @contextlib.contextmanager
+    def child(self, pid: int, what: str) -> Iterator[None]:
+        """Hold time still while somebody waits for a child process."""
+        with self.lock:
+            number = next(self.numbers)
+            self._children[number] = f"{what} (process {pid})"
+            self._moved_at = _real_monotonic()
+        try:
+            yield
+        finally:
+            with self.lock:
+                del self._children[number]
+
+    @contextlib.contextmanager
+    def real_time(self, pid: int, what: str) -> Iterator[None]:
+        """Let the calling thread wait for a child process, in real time as the child lives."""
+        ident = _thread.get_ident()
+        with self.child(pid, what):
+            self._on_real_time[ident] = self._on_real_time.get(ident, 0) + 1
+            try:
+                yield
+            finally:
+                self._on_real_time[ident] -= 1
+
+    def read(self) -> float:
+        """The moment now. Fails a loop that reads the clock for ever and never waits."""
+        self._readings += 1
+        if self._readings % _READINGS == 0:
+            self._check_spin()
+        return self.now + self._nudge
+
+    def creep(self) -> None:
+        """Let the clock's readings grow by a nanosecond until time moves.
+
+        Some waits of the standard library end only after their moment, and try again at it.
+        """
+        self._nudge += 1e-9
+
+    def _check_spin(self) -> None:
+        if _real_monotonic() - self._moved_at > self.stuck_after and self.participates():
+            where = _place(sys._getframe(2))
+            self._fail(
+                f"the code under test does not stop: it has read the clock {self._readings} times"
+                f" at one moment, and time moves only when everybody waits (at {where}). Let the"
+                " loop sleep between its looks"
+            )
+            self._raise_failure()
+
+    # Movement; the lock is held.
+
+    def _try_to_move(self) -> None:
+        if not self.active or self.failure or self._somebody_works():
+            return
+        due = self._earliest()
+        if due is None or due.until is None:
+            return
+        # A child is on real time: it gets as much of it as it would have.
+        held = self._children and due.until - self.now > _real_monotonic() - self._moved_at
+        if not held:
+            self._move_to(due.until)
+            self.end(due, _BY_TIME)
+
+    def _earliest(self) -> Wait | None:
+        while self._heap and self._heap[0][2].ended_by is not None:
+            heapq.heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
+
+    def _move_to(self, moment: float) -> None:
+        self._moved_at = _real_monotonic()
+        self._readings = 0
+        if moment > self.now:
+            self._nudge = 0.0
+            self.now = moment
+            self._on_move(moment)
+
+    def _somebody_works(self) -> bool:
+        # A thread that was started and has not begun.
+        if threading._limbo:  # type: ignore[attr-defined]
+            return True
+        frames: dict[int, Any] | None = None
+        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+            if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
+                continue
+            frames = sys._current_frames() if frames is None else frames
+            if ident in frames and not self._sits_still(ident, thread, frames[ident]):
+                return True
+        return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
+
+    def _end_ready(self) -> bool:
+        ready = [wait for wait in self.waits.values() if wait.ready and wait.ready()]
+        for wait in ready:
+            self.end(wait, _BY_EVENT)
+        return bool(ready)
+
+    def _sits_still(self, ident: int, thread: threading.Thread, frame: Any) -> bool:
+        state = id(frame), frame.f_lasti, _switches(thread)
+        now = _real_monotonic()
+        known = self._still.get(ident)
+        if known is None or known[0] != state:
+            self._still[ident] = state, now
+            return False
+        patience = _SERVERS_PATIENCE if _serves(thread) else PATIENCE
+        return now - known[1] >= patience
+
+    # Standing in real time.
+
+    def _block(self, wait: Wait) -> None:
+        seconds = _FIRST_SLICE
+        began = _real_monotonic()
+        while wait.ended_by is None:
+            if not self.active:
+                left = None if wait.until is None else wait.until - self.now
+                left = None if left is None else left - (_real_monotonic() - began)
+                if left is not None and left <= 0:
+                    wait.ended_by = _BY_TIME
+                    return
+                wait.block(_RELIEF if wait.ready else min(left or 60.0, 60.0))
+                if wait.ready and wait.ready():
+                    return
+                continue
+            with self.lock:
+                watches = self._watcher is None or self._watcher is wait
+                if watches:
+                    self._watcher = wait
+            wait.block(seconds if watches else _RELIEF)
+            if not watches or wait.ended_by is not None:
+                continue
+            seconds = min(seconds * 1.5, _LONGEST_SLICE)
+            with self.lock:
+                if wait.ended_by is None and self.active:
+                    self._watch()
+
+    def _watch(self) -> None:
+        self._try_to_move()
+        due, now = self._earliest(), _real_monotonic()
+        overdue = due is not None and due.until is not None and due.until <= self.now
+        if due is not None and overdue and now - self._moved_at > _TURN:
+            self._move_to(self.now)
+            self.end(due, _BY_TIME)
+        # Whoever works is in another place each time that somebody looks.
+        state = self._whereabouts()
+        if state != self._progress[0]:
+            self._progress = state, now
+        since = max(self._progress[1], self._moved_at)
+        if now - since > self.stuck_after and self.waits:
+            self._fail(self._story())
+
+    def _whereabouts(self) -> Any:
+        frames = sys._current_frames()
+        return (
+            self.now,
+            sorted((ident, wait.number) for ident, wait in self.waits.items()),
+            sorted(
+                (ident, id(frames[ident]), frames[ident].f_lasti)
+                for ident, thread in [*threading._active.items()]  # type: ignore[attr-defined]
+                if ident in frames and ident not in self.waits and not self._is_strange(thread)
+            ),
+        )
+
+    # Failure.
+
+    def _fail(self, text: str) -> None:
+        self.failure = self.failure or text
+        for wait in [*self.waits.values()]:
+            self.end(wait, _BY_EVENT)
+
+    def _raise_failure(self) -> None:
+        if self.failure and self.active:
+            pytest.fail(self.failure, pytrace=False)
+
+    def _story(self) -> str:
+        frames = sys._current_frames()
+        lines = [
+            f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
+            f" indexjob_stuck_after), at {self.now:g} s of its clock. Who waits for what:"
+        ]
+        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+            wait = self.waits.get(ident)
+            if wait is not None:
+                end = "" if wait.until is None else f", until {wait.until:g} s"
+                lines.append(f"    thread {thread.name}: {wait.what}{end}, at {_place(wait.frame)}")
+                lines += [f"        {line}" for line in _tasks(wait)]
+            elif ident in frames and (thread in self.strangers or not self._is_strange(thread)):
+                at = _place(frames[ident])
+                strange = thread in self.strangers
+                whose = "on real time" if strange else "works or waits on something real"
+                lines.append(f"    thread {thread.name}: {whose}, at {at}")
+        lines += [f"    time is held still: {what}" for what in self._children.values()]
+        if any(thread in self.strangers for thread in threading.enumerate()):
+            lines.append(
+                "hint: a wait for a thread that was made before the clock ends only if that thread"
+                " is on the timeline: indexjob_clock.adopt(thread)"
+            )
+        return "\n".join(lines)
+
+
+def _is_the_runs(thread: threading.Thread) -> bool:
+    target = getattr(thread, "_target", None)
+    owner = type(getattr(target, "__self__", None)).__module__
+    return (
+        is_of_the_run(type(thread).__module__)
+        or is_of_the_run(getattr(target, "__module__", None))
+        # The simulator's server is a service on this machine.
+        or owner.startswith("pytest_indexjob.")
+    )
+
+
+def _serves(thread: threading.Thread) -> bool:
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", None) == "socketserver"
+
+
+def _switches(thread: threading.Thread) -> Any:
+    """How often a thread has gone to sleep, where the system tells it; unequal if it runs."""
+    try:
+        text = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    except OSError:
+        return None
+    if "State:\tS" not in text and "State:\tD" not in text:
+        return object()
+    return text[text.rindex("voluntary_ctxt", 0, text.rindex("nonvoluntary")) :]
+
+
+_OWN = str(Path(__file__).parent)
+_LIBRARY = str(Path(os.__file__).parent)
+
+
+def _place(frame: Any) -> str:
+    """Where a thread stands: the innermost line that is the user's, and the innermost at all."""
+    stack = [line for line in traceback.extract_stack(frame) if not line.filename.startswith(_OWN)]
+    if not stack:
+        return "an unknown place"
+    users = [
+        line
+        for line in stack
+        if not line.filename.startswith((_LIBRARY, "<"))
+        and "site-packages" not in line.filename
+        and f"{os.sep}pytest_indexjob{os.sep}" not in line.filename
+    ]
+    line = users[-1] if users else stack[-1]
+    return f"{line.filename}:{line.lineno}: {line.line}"
+
+
+def _tasks(wait: Wait) -> list[str]:
+    """The tasks of the asyncio loop whose thread stands there, and where each waits."""
+    import asyncio
+
+    frame = wait.frame
+    while frame is not None:
+        loop = frame.f_locals.get("self")
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            break
+        frame = frame.f_back
+    if frame is None:
+        return []
+    lines = []
+    for task in asyncio.all_tasks(loop):
+        stack = task.get_stack(limit=1)
+        at = _place(stack[0]) if stack else "its end"
+        lines.append(f"task {task.get_name()} waits, at {at}")
+    return sorted(lines)
+
+
+class SelectorWait(Wait):
+    """A stand at a selector: files that become ready end it too."""
+
+    __slots__ = ("_files", "_poll", "_read", "_write")
+
+    def __init__(self, timeline: Timeline, until: float | None, what: str, files: Files) -> None:
+        super().__init__(timeline, until, what, files.are_ready)
+        self._files = files
+        self._poll: Any = None
+
+    def close(self) -> None:
+        """Make the pipe by which the thread is woken; the system's own wait sees both."""
+        self._read, self._write = os.pipe()
+        self._poll = self._files.poll()
+        self._poll.register(self._read, select.POLLIN)
+
+    def open(self) -> None:
+        """Let the thread look whether its wait has ended."""
+        if self._poll is not None and self._write >= 0:
+            os.write(self._write, b"x")
+
+    def block(self, seconds: float) -> None:
+        """Wait in the system for a file or the pipe."""
+        ready = self._poll.poll(math.ceil(seconds * 1000))
+        if any(file != self._read for file, _ in ready):
+            self.timeline.end(self, _BY_EVENT)
+
+    def holds(self) -> bool:
+        """Whether something was heard from its files a short real while ago."""
+        return self._files.hold()
+
+    def forget(self) -> None:
+        """Give the pipe back."""
+        with self.timeline.lock:
+            if self._poll is not None:
+                read, write, self._write = self._read, self._write, -1
+                os.close(read)
+                os.close(write)
+
+
+class Files:
+    """What a selector watches, and when something was last said to it or heard of it."""
+
+    def __init__(self, selector: Any, select_now: Callable[[], Any]) -> None:
+        self._selector = selector
+        self._select_now = select_now
+        self._own = select.poll()
+        self._is_deep = hasattr(selector, "fileno")
+        if self._is_deep:
+            self._own.register(selector.fileno(), select.POLLIN)
+        self._known: frozenset[int] = frozenset()
+        self._has_peers = False
+        self._linger = 0.0
+        self._held_until = -math.inf
+
+    def are_ready(self) -> bool:
+        """Whether a file has something to say, without taking it."""
+        return bool(self._own.poll(0) if self._is_deep else self._select_now())
+
+    def poll(self) -> Any:
+        """An object of the system's that waits for all of them."""
+        poll = select.poll()
+        if self._is_deep:
+            poll.register(self._selector.fileno(), select.POLLIN)
+            return poll
+        for key in self._selector.get_map().values():
+            read = select.POLLIN if key.events & selectors.EVENT_READ else 0
+            write = select.POLLOUT if key.events & selectors.EVENT_WRITE else 0
+            poll.register(key.fd, read | write)
+        return poll
+
+    def said(self) -> None:
+        """Something was said: an answer may come."""
+        if self._has_peers:
+            self._held_until = _real_monotonic() + PATIENCE
+
+    def heard(self) -> None:
+        """Something was heard: more may follow at once, from another process."""
+        if self._has_peers:
+            self._held_until = _real_monotonic() + self._linger
+
+    def look(self) -> None:
+        """See which files are there: a new one is a beginning of work."""
+        files = self._selector.get_map()
+        if len(files) <= 1 and not self._has_peers and len(files) == len(self._known):
+            return
+        known = frozenset(files)
+        if known == self._known:
+            return
+        ports = _listening_ports()
+        peers = [linger for key in [*files.values()] if (linger := _linger(key, ports)) is not None]
+        self._has_peers = bool(peers)
+        self._linger = max(peers, default=0.0)
+        if known - self._known:
+            self.said()
+        self._known = known
+
+    def hold(self) -> bool:
+        """Whether the files are in use."""
+        return self._has_peers and _real_monotonic() < self._held_until
+
+
+def _linger(key: Any, ports: frozenset[int]) -> float | None:
+    """How many real seconds after one thing was heard more may follow, or ``None`` for never.
+
+    It is never where nobody at the other end works for the test: at a loop's own pipe, a socket
+    that listens, a connection that this process serves. A service in this process is seen to work.
+    """
+    reader = key.data[0] if isinstance(key.data, tuple) and key.data else None
+    if getattr(getattr(reader, "_callback", None), "__name__", "") == "_read_from_self":
+        return None
+    with _socket_at(key.fd) as copy:
+        if copy is None:
+            return _LINGER
+        if _listens(copy) or _port(copy.getsockname()) in ports:
+            return None
+        try:
+            return 0.0 if _port(copy.getpeername()) in ports else _LINGER
+        except OSError:  # not yet connected
+            return _LINGER
+
+
+@contextlib.contextmanager
+def _socket_at(file: int) -> Iterator[socket.socket | None]:
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(file).st_mode)
+        copy = socket.socket(fileno=os.dup(file)) if is_socket else None
+    except OSError:
+        copy = None
+    with copy or contextlib.nullcontext():
+        yield copy
+
+
+def _listens(copy: socket.socket) -> bool:
+    try:
+        return bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def _port(address: Any) -> int | None:
+    return address[1] if isinstance(address, tuple) else None
+
+
+def _listening_ports() -> frozenset[int]:
+    """The ports at which this process listens, as far as the system tells."""
+    ports = set()
+    with contextlib.suppress(OSError):
+        for file in Path("/proc/self/fd").iterdir():
+            with _socket_at(int(file.name)) as copy:
+                if copy is not None and _listens(copy):
+                    ports.add(_port(copy.getsockname()))
+    return frozenset(port for port in ports if port)

@@ -179,7 +179,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     from pytest_indexjob.api.calls import TOKEN_VARIABLE
     from pytest_indexjob.simulation import scenarios
-    from pytest_indexjob.simulation.control import PREFIX
+    from pytest_indexjob.simulation.control_access import PREFIX
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.virtual_time.clock import VirtualClock
 
@@ -198,7 +198,7 @@ def _serve(options: argparse.Namespace) -> int:
         clock=clock,
         port=options.port,
         step_per_poll=options.step_per_poll,
-        token=options.token or "any-token",
+        token=options.token,
         log=note,
     )
     if not options.documented_example:

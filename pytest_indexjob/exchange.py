@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
@@ -13,6 +14,8 @@ from pytest_indexjob.content_coding import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -42,7 +45,9 @@ def shown_url(url: str) -> str:
     )
     authority = f"//{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
     scheme = f"{parts.scheme}:" if parts.scheme else ""
-    return f"{scheme}{authority}{parts.path}{f'?{query}' if query else ''}"
+    shown = f"{scheme}{authority}{parts.path}{f'?{query}' if query else ''}"
+    # A terminal obeys control characters, and a parameter may hold them.
+    return _CONTROLS.sub(lambda found: f"%{ord(found[0]):02X}", shown)
 
 
 class Request(NamedTuple):
@@ -161,10 +166,14 @@ class Journal:
     """Every exchange of one test, in order, and the misses: requests that nothing could answer.
 
     A miss left in ``misses`` fails the test at its end. A test that provokes one on purpose clears
-    the list.
+    the list. ``most_exchanges`` and ``most_bytes`` (of bodies, URLs and headers) bound what is kept:
+    the oldest exchanges go first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_exchanges: int | None = None, most_bytes: int | None = None) -> None:
+        self._most_exchanges = most_exchanges
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self.exchanges: list[Exchange] = []
         self.misses: list[Exception] = []
         self._lock = threading.Lock()
@@ -173,6 +182,13 @@ class Journal:
         """Keep an exchange. Safe from any thread."""
         with self._lock:
             self.exchanges.append(exchange)
+            self._bytes += _size(exchange) if self._most_bytes is not None else 0
+            while self._is_too_large():
+                self._bytes -= _size(self.exchanges.pop(0))
+
+    def _is_too_large(self) -> bool:
+        too_many = self._most_exchanges is not None and len(self.exchanges) > self._most_exchanges
+        return too_many or (self._most_bytes is not None and self._bytes > self._most_bytes)
 
     def add_miss(self, error: Exception) -> None:
         """Keep a miss. Safe from any thread."""
@@ -181,3 +197,12 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self.exchanges)
+
+
+def _size(exchange: Exchange) -> int:
+    parts = [exchange.request.url, exchange.request.body]
+    headers = [*exchange.request.headers]
+    if exchange.response is not None:
+        parts.append(exchange.response.body)
+        headers += exchange.response.headers
+    return sum(map(len, parts)) + sum(len(name) + len(value) for name, value in headers)

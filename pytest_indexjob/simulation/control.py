@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from pytest_indexjob.exchange import Exchange, Request, Response, shown_url
+from pytest_indexjob.exchange import Exchange, Journal, Request, Response, shown_url
 from pytest_indexjob.simulation import faults, scenarios
+from pytest_indexjob.simulation.control_access import PREFIX, is_order
 from pytest_indexjob.simulation.simulator import Simulator
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
-PREFIX = "/_indexjob"
+# A server may run for days, and its clients may send and get large bodies.
 _MOST_KEPT = 10_000
+_MOST_BYTES = 64 * 1024 * 1024
 _JSON = (("Content-Type", "application/json"),)
 
 
@@ -30,7 +32,7 @@ class Controlled:
     def __init__(self, clock: VirtualClock, make: Callable[[VirtualClock], Simulator]) -> None:
         self.clock = clock
         self._make = make
-        self.simulator = make(clock)
+        self.simulator = self._new_simulator()
         self._served_at = ""
         self._orders: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", ""): self._index,
@@ -50,14 +52,16 @@ class Controlled:
 
     def handle(self, request: Request) -> Response:
         """The simulator's answer, or what came of an order."""
-        path = urlsplit(request.url).path
-        if path != PREFIX and not path.startswith(f"{PREFIX}/"):
+        if not is_order(request):
             response = self.simulator.handle(request)
-            # A server may run for days.
-            del self.simulator.journal.exchanges[:-_MOST_KEPT]
             self.simulator.journal.misses.clear()
             return response
-        return self._obey(request, path[len(PREFIX) :].rstrip("/"))
+        return self._obey(request, urlsplit(request.url).path[len(PREFIX) :].rstrip("/"))
+
+    def _new_simulator(self) -> Simulator:
+        simulator = self._make(self.clock)
+        simulator.journal = Journal(most_exchanges=_MOST_KEPT, most_bytes=_MOST_BYTES)
+        return simulator
 
     def _obey(self, request: Request, path: str) -> Response:
         order = self._orders.get((request.method, path))
@@ -110,7 +114,7 @@ class Controlled:
         return {"exchanges": [_shown(exchange) for exchange in self.simulator.journal.exchanges]}
 
     def _reset(self, _body: dict[str, Any]) -> dict[str, Any]:
-        self.simulator = self._make(self.clock)
+        self.simulator = self._new_simulator()
         if self._served_at:
             self.simulator.serve_at(self._served_at)
         return {}

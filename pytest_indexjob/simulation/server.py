@@ -19,6 +19,7 @@ from typing import Any, Self
 from pytest_indexjob.api.calls import TOKEN_VARIABLE, URL_VARIABLES
 from pytest_indexjob.exchange import Request, Response, TransportFault
 from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.simulation import control_access
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 _LARGEST_BODY = 2 * 1024 * 1024
@@ -29,7 +30,8 @@ class LoopbackServer:
     """Serves what ``answer`` gives, on ``127.0.0.1``, until ``stop``.
 
     ``step_per_poll`` is how many seconds the ``clock`` moves before each GET, so that a client with
-    a real clock sees progress. An answer's ``delay`` moves the clock and takes no real time. Raises
+    a real clock sees progress. An answer's ``delay`` moves the clock and takes no real time. With a
+    ``token``, orders to the control API need it. Raises
     ``OSError``, with the way out, where the port can't be had.
     """
 
@@ -41,7 +43,7 @@ class LoopbackServer:
         port: int = 0,
         host: str = "127.0.0.1",
         step_per_poll: float = 0.0,
-        token: str = "any-token",  # noqa: S107  # no secret: whatever is sent is good
+        token: str | None = None,
         log: Callable[[Request, Response | None], object] | None = None,
     ) -> None:
         self.answer = answer
@@ -67,7 +69,9 @@ class LoopbackServer:
     @property
     def env(self) -> dict[str, str]:
         """The variables that point the known clients at it (the official Python client, doctl, Terraform)."""
-        return {**dict.fromkeys(URL_VARIABLES, self.url), TOKEN_VARIABLE: self.token}
+        # Without a token of its own the server takes any.
+        token = "any-token" if self.token is None else self.token
+        return {**dict.fromkeys(URL_VARIABLES, self.url), TOKEN_VARIABLE: token}
 
     def start(self) -> Self:
         """Serve, in a thread of its own."""
@@ -177,7 +181,14 @@ class _Handler(socketserver.StreamRequestHandler):
     def _reply(self, request: Request) -> bool:
         """Answer a request; whether the connection goes on."""
         owner = self.server.owner
-        if request.method == "GET" and owner.step_per_poll:
+        if control_access.is_order(request):
+            host, port = self.server.server_address[:2]
+            refused = control_access.refusal(request, str(host), int(port), owner.token)
+            if refused is not None:
+                self._log(request, refused)
+                self._send(refused, request.method)
+                return True
+        elif request.method == "GET" and owner.step_per_poll:
             owner.clock.advance(owner.step_per_poll)
         try:
             response = owner.answer(request)

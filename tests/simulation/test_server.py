@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
-from pytest_indexjob.exchange import Response
+from pytest_indexjob.exchange import Exchange, Journal, Request, Response
 from pytest_indexjob.simulation.control import Controlled
 
 JOBS = "/v2/gen-ai/indexing_jobs"
@@ -34,6 +34,12 @@ def ask(connection, method, path, body=None, headers=HEADERS):
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
     return answer.status, answer.read()
+
+
+def order(connection, name, body=(), **headers):
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    headers = {"Content-Type": "application/json", **given}
+    return ask(connection, "POST", f"/_indexjob/{name}", json.dumps(dict(body)), headers)
 
 
 def test_one_connection_serves_many_requests(server):
@@ -66,6 +72,12 @@ def test_a_body_in_chunks_is_read(server):
         b"Content-Length: 99999999999\r\n",
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"Transfer-Encoding: chunked\r\n\r\nffffffff\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5_0\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\nno trailer\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n",
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: " + b"9" * 5000 + b"\r\n",
+        b"X-A: \x1b[31m\r\n",
     ],
 )
 def test_a_body_that_can_not_be_is_refused_and_the_server_lives_on(server, head):
@@ -279,9 +291,9 @@ def test_after_a_reset_too():
     server = LoopbackServer(source.handle, clock=clock, step_per_poll=5).start()
     source.serve_at(server.url)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    assert ask(connection, "POST", "/_indexjob/reset", "{}")[0] == 200
+    assert order(connection, "reset")[0] == 200
     for _ in range(2):
-        status, body = ask(connection, "POST", "/_indexjob/jobs", json.dumps({"duration": 1}))
+        status, body = order(connection, "jobs", {"duration": 1})
         assert status == 200
     uuid = json.loads(body)["job"]["uuid"]
     urls = urls_of(connection, uuid)
@@ -289,3 +301,78 @@ def test_after_a_reset_too():
     assert all(url.startswith(f"{server.url}/") for url in urls)
     connection.close()
     server.stop()
+
+
+@pytest.fixture
+def controlled():
+    clock = VirtualClock()
+    source = Controlled(clock, Simulator)
+    started = []
+
+    def start(**options):
+        started.append(LoopbackServer(source.handle, clock=clock, **options).start())
+        return http.client.HTTPConnection("127.0.0.1", started[-1].port), source
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def test_orders_are_taken_from_no_page_of_a_browser(controlled):
+    connection, source = controlled()
+    port = connection.port
+    for status, headers in (
+        (403, {"Host": "rebound.example"}),
+        (403, {"Host": f"rebound.example:{port}"}),
+        (403, {"Host": "127.0.0.1"}),
+        (403, {"Origin": "https://evil.example"}),
+        (403, {"Origin": "null"}),
+        (403, {"Origin": "http://127.0.0.1:1"}),
+        (415, {"Content_Type": "text/plain"}),
+        (415, {"Content_Type": "application/x-www-form-urlencoded"}),
+    ):
+        assert order(connection, "jobs", **headers)[0] == status, headers
+    assert source.simulator.jobs == ()
+    assert ask(connection, "GET", "/_indexjob", headers={"Host": "evil.example"})[0] == 403
+    for headers in (
+        {},
+        {"Host": f"LOCALHOST:{port}", "Origin": f"http://localhost:{port}"},
+        {"Content_Type": "application/json; charset=utf-8"},
+    ):
+        assert order(connection, "jobs", **headers)[0] == 200
+    connection.close()
+
+
+def test_orders_need_the_token_where_one_is_set(controlled):
+    connection, source = controlled(token="made-up")
+    for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "made-up"}):
+        assert order(connection, "jobs", **headers)[0] == 401
+    assert source.simulator.jobs == ()
+    assert order(connection, "jobs", Authorization="Bearer made-up")[0] == 200
+    connection.close()
+
+
+def test_the_journal_of_a_server_is_bounded_in_bytes():
+    journal = Journal(most_exchanges=100, most_bytes=10_000)
+    for at in range(300):
+        journal.add(Exchange(Request("POST", f"/{at}", (), b"x" * 999), Response(200, (), b"y")))
+    assert 8 <= len(journal) <= 10
+    assert journal.exchanges[-1].request.url == "/299"
+    for _ in range(300):
+        journal.add(Exchange(Request("GET", "/"), None))
+    assert len(journal) == 100
+
+
+def test_a_served_simulator_forgets_the_oldest(controlled, monkeypatch):
+    monkeypatch.setattr("pytest_indexjob.simulation.control._MOST_BYTES", 100_000)
+    connection, source = controlled()
+    assert order(connection, "reset")[0] == 200
+    for _ in range(5):
+        assert ask(connection, "POST", JOBS, json.dumps({"x": "y" * 50_000}))[0] == 400
+    assert len(source.simulator.journal) == 1
+    connection.close()
+
+
+def test_no_control_character_of_a_request_is_shown():
+    shown = repr(Request("GET", "/v2/x?page=%1b[31m%0d%0a&%07=1"))
+    assert shown == "<Request GET /v2/x?page=%1B[31m%0D%0A&%07=REDACTED>"

@@ -40,6 +40,8 @@ CLIENTS = {
     "httplib2": ("connections", "httplib2_patches"),
     "httpx": ("httpx_transports", "patches"),
     "httpx2": ("httpx_transports", "patches"),
+    "httpcore": ("httpcore_streams", "patches"),
+    "httpcore2": ("httpcore_streams", "patches"),
     "aiohttp": ("aiohttp_connectors", "patches"),
     "uvloop": ("foreign_sockets", "uvloop_patches"),
     "curl_cffi": ("foreign_sockets", "curl_cffi_patches"),

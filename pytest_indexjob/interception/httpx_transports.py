@@ -1,7 +1,10 @@
 """httpx (hence gradient): its two transports.
 
 A transport takes a request and gives a response, both objects of httpx, so no bytes are made. An
-asynchronous client's answer lets other tasks run while its delay passes.
+asynchronous client's answer lets other tasks run while its delay passes. Where another mock stands
+between a transport and the network (respx, or pytest-httpx where its fixture came first), it is
+asked first and answers what it was told; what it lets pass comes back to ``httpcore_streams``, and
+what it knows nothing of is answered here.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_indexjob.exchange import Request, Response, TransportFault
 from pytest_indexjob.http1 import framed, has_body
 from pytest_indexjob.interception.clients import Patch
+from pytest_indexjob.interception.httpcore_streams import AsyncStream, SyncStream
 from pytest_indexjob.interception.interception import netloc_of
 from pytest_indexjob.replacements import original
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from pytest_indexjob.interception.interception import Interception
@@ -24,33 +28,97 @@ if TYPE_CHECKING:
 def patches(interception: Interception, httpx: ModuleType) -> Iterator[Patch]:
     """Those of the transports of ``httpx``."""
     handle = original(httpx.HTTPTransport, "handle_request")
+    yield Patch(httpx.HTTPTransport, "handle_request", _handle(interception, httpx, handle))
     handle_async = original(httpx.AsyncHTTPTransport, "handle_async_request")
+    replacement = _handle_async(interception, httpx, handle_async)
+    yield Patch(httpx.AsyncHTTPTransport, "handle_async_request", replacement)
 
-    def claims(request: Any) -> bool:
-        return interception.claims(request.url.host, request.url.port, request.url.scheme)
+
+def _handle(
+    interception: Interception, httpx: ModuleType, real: Callable[..., Any]
+) -> Callable[..., Any]:
+    def answer(transport: Any, request: Any) -> Any:
+        asked, retries = _asked(request, request.read()), _retries(transport)
+        while True:
+            try:
+                answered = interception.answer(asked, _read_timeout(request))
+            except TransportFault as fault:
+                pause = next(retries, None) if fault.kind == "refused" else None
+                if pause is None:
+                    raise _error(httpx, fault, request) from None
+                interception.clock.sleep(pause)
+            else:
+                stream = SyncStream(interception, httpx, request.url.host, _port(request))
+                return _response(httpx, answered, asked.method, stream)
 
     def handle_request(self: Any, request: Any) -> Any:
-        if not claims(request):
-            return handle(self, request)
-        asked = _asked(request, request.read())
-        try:
-            answer = interception.answer(asked, _read_timeout(request))
-        except TransportFault as fault:
-            raise _error(httpx, fault, request) from None
-        return _response(httpx, answer, asked.method)
+        if not _claims(interception, request):
+            return real(self, request)
+        if _is_mocked(self, httpx, real, "handle_request"):
+            try:
+                return real(self, request)
+            except AssertionError as error:
+                _raise_unless_unknown(error)
+        return answer(self, request)
+
+    return handle_request
+
+
+def _handle_async(
+    interception: Interception, httpx: ModuleType, real: Callable[..., Any]
+) -> Callable[..., Any]:
+    async def answer(transport: Any, request: Any) -> Any:
+        asked, retries = _asked(request, await request.aread()), _retries(transport)
+        while True:
+            try:
+                answered = await interception.answer_async(asked, _read_timeout(request))
+            except TransportFault as fault:
+                pause = next(retries, None) if fault.kind == "refused" else None
+                if pause is None:
+                    raise _error(httpx, fault, request) from None
+                await interception.clock.sleep_async(pause)
+            else:
+                stream = AsyncStream(interception, httpx, request.url.host, _port(request))
+                return _response(httpx, answered, asked.method, stream)
 
     async def handle_async_request(self: Any, request: Any) -> Any:
-        if not claims(request):
-            return await handle_async(self, request)
-        asked = _asked(request, await request.aread())
-        try:
-            answer = await interception.answer_async(asked, _read_timeout(request))
-        except TransportFault as fault:
-            raise _error(httpx, fault, request) from None
-        return _response(httpx, answer, asked.method)
+        if not _claims(interception, request):
+            return await real(self, request)
+        if _is_mocked(self, httpx, real, "handle_async_request"):
+            try:
+                return await real(self, request)
+            except AssertionError as error:
+                _raise_unless_unknown(error)
+        return await answer(self, request)
 
-    yield Patch(httpx.HTTPTransport, "handle_request", handle_request)
-    yield Patch(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+    return handle_async_request
+
+
+def _claims(interception: Interception, request: Any) -> bool:
+    url = request.url
+    return interception.claims(url.host, url.port, url.scheme)
+
+
+def _is_mocked(transport: Any, httpx: ModuleType, handle: Callable[..., Any], method: str) -> bool:
+    """Whether a function between this transport and the network is none of httpx's or httpcore's."""
+    own = (httpx.__name__, "httpcore")
+    pool = getattr(transport, "_pool", None)
+    below = getattr(type(pool), method, handle)
+    return not all(
+        str(getattr(function, "__module__", "")).startswith(own) for function in (handle, below)
+    )
+
+
+def _raise_unless_unknown(error: AssertionError) -> None:
+    # respx says so of a request that no route of it fits.
+    if type(error).__name__ != "AllMockedAssertionError":
+        raise error
+
+
+def _retries(transport: Any) -> Iterator[float]:
+    """The seconds before each of the retries that httpcore makes where no connection is made."""
+    retries = getattr(getattr(transport, "_pool", None), "_retries", 0)
+    return (0.0 if not attempt else 0.5 * 2 ** (attempt - 1) for attempt in range(retries))
 
 
 def _asked(request: Any, body: bytes) -> Request:
@@ -76,7 +144,11 @@ def _error(httpx: ModuleType, fault: TransportFault, request: Any) -> Exception:
     return error
 
 
-def _response(httpx: ModuleType, answer: Response, method: str) -> Any:
+def _port(request: Any) -> int:
+    return request.url.port or (443 if request.url.scheme == "https" else 80)
+
+
+def _response(httpx: ModuleType, answer: Response, method: str, network_stream: Any) -> Any:
     content = answer.body if has_body(answer, method) else b""
     stream = httpx.ByteStream(content)
     if answer.cut_after is not None:
@@ -87,6 +159,7 @@ def _response(httpx: ModuleType, answer: Response, method: str) -> Any:
     ]
     extensions = {
         "http_version": b"HTTP/1.1",
+        "network_stream": network_stream,
         "reason_phrase": answer.phrase.encode("ascii", "replace"),
     }
     return httpx.Response(answer.status, headers=headers, stream=stream, extensions=extensions)

@@ -652,3 +652,10 @@ def test_an_answering_socket_gives_what_code_asks_of_it(answering):
     with pytest.raises(OSError, match="indexjob_server"):
         sock.fileno()
     connection.close()
+
+
+def test_a_response_of_httpx_tells_of_its_connection(answering):
+    answering()
+    stream = httpx.get(JOB_URL).extensions["network_stream"]
+    assert stream.get_extra_info("server_addr") == ("api.digitalocean.com", 443)
+    assert stream.get_extra_info("ssl_object") is None

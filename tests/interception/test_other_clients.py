@@ -12,7 +12,7 @@ import pytest
 from conftest import COMPLETED, JOB_URL
 
 from pytest_indexjob import NetworkBlockedError
-from pytest_indexjob.exchange import Journal
+from pytest_indexjob.exchange import Journal, TransportFault
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
@@ -144,3 +144,145 @@ def test_pycurl_and_grpc_when_they_are_imported(importable, interception):
     assert grpc.insecure_channel("192.0.2.1:443") == "192.0.2.1:443"
     assert pycurl.Curl.__module__ != "pytest_indexjob.interception.foreign_sockets"
     assert json.dumps([str(miss) for miss in interception.journal.misses]).count("the test") == 4
+
+
+def test_httpcore(interception):
+    httpcore = pytest.importorskip("httpcore")
+    with httpcore.ConnectionPool() as pool:
+        for _ in range(2):
+            assert pool.request("GET", JOB_URL).content == COMPLETED.body
+        assert len(pool.connections) == 1
+        interception.stop()
+        assert not [each for each in pool.connections if not each.has_expired()]
+    interception.start()
+
+    async def ask():
+        async with httpcore.AsyncConnectionPool() as pool:
+            answer = await pool.request("GET", JOB_URL)
+            stream = answer.extensions["network_stream"]
+            assert stream.get_extra_info("server_addr") == ("api.digitalocean.com", 443)
+            return answer.content
+
+    assert asyncio.run(ask()) == COMPLETED.body
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("refused", "ConnectError"), ("reset", "ReadError"), ("timeout", "ReadTimeout")],
+)
+def test_httpcore_has_its_own_errors(interception, fault, error):
+    httpcore = pytest.importorskip("httpcore")
+
+    def handle(request):
+        raise TransportFault(fault)
+
+    interception.source.handle = handle
+    timeout = {"timeout": {"read": 7}}
+    with pytest.raises(getattr(httpcore, error)), httpcore.ConnectionPool() as pool:
+        pool.request("GET", JOB_URL, extensions=timeout)
+    assert interception.clock.elapsed == (7 if fault == "timeout" else 0)
+
+
+def test_a_transport_of_httpx_that_tries_again_does(interception):
+    httpx = pytest.importorskip("httpx")
+    answers = [TransportFault("refused")] * 3
+
+    def handle(request):
+        if answers:
+            raise answers.pop()
+        return COMPLETED
+
+    interception.source.handle = handle
+    with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as client:
+        assert client.get(JOB_URL).content == COMPLETED.body
+        assert interception.clock.elapsed == 1.5
+        answers[:] = [TransportFault("refused")] * 5
+        with pytest.raises(httpx.ConnectError):
+            client.get(JOB_URL)
+        answers[:] = [TransportFault("reset")]
+        with pytest.raises(httpx.ReadError):
+            client.get(JOB_URL)
+
+
+MOCKED = """
+import httpx, pytest, requests
+BASE = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
+HEADERS = {"Authorization": "Bearer any"}
+
+def check(get, uuid):
+    mocked = get(BASE + "/mocked", headers=HEADERS)
+    assert (mocked.status_code, mocked.text) == (418, "theirs")
+    ours = get(f"{BASE}/{uuid}", headers=HEADERS)
+    assert ours.json()["job"]["uuid"] == uuid
+    mocked = get(BASE + "/mocked", headers=HEADERS)
+    assert (mocked.status_code, mocked.text) == (418, "theirs")
+
+@pytest.fixture
+def theirs():
+    import MODULE
+SETUP
+
+def test_after_ours(indexjob_simulator, theirs):
+    check(GET, indexjob_simulator.start().uuid)
+
+def test_before_ours(theirs, indexjob_simulator):
+    check(GET, indexjob_simulator.start().uuid)
+"""
+MOCKS = {
+    "respx": (
+        "httpx.get",
+        'with respx.mock(assert_all_called=False) as mock:\n'
+        '    mock.get(BASE + "/mocked").respond(418, text="theirs")\n'
+        "    yield\n",
+    ),
+    "respx that lets the rest pass": (
+        "httpx.get",
+        "with respx.mock(assert_all_called=False) as mock:\n"
+        '    mock.get(BASE + "/mocked").respond(418, text="theirs")\n'
+        "    mock.route().pass_through()\n"
+        "    yield\n",
+    ),
+    "responses": (
+        "requests.get",
+        "with responses.RequestsMock() as mock:\n"
+        '    mock.get(BASE + "/mocked", body="theirs", status=418)\n'
+        '    mock.add_passthru(BASE)\n'
+        "    yield\n",
+    ),
+    "requests_mock": (
+        "requests.get",
+        "with requests_mock.Mocker(real_http=True) as mock:\n"
+        '    mock.get(BASE + "/mocked", text="theirs", status_code=418)\n'
+        "    yield\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOCKS)
+def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name):
+    get, setup = MOCKS[name]
+    module = name.split()[0]
+    pytest.importorskip(module)
+    indented = "".join(f"    {line}\n" for line in setup.splitlines())
+    source = MOCKED.replace("MODULE", module).replace("SETUP", indented).replace("GET", get)
+    pytester.makepyfile(source)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+
+
+def test_pytest_httpx_answers_what_it_was_told_and_ours_the_rest(pytester):
+    pytest.importorskip("pytest_httpx")
+    setup = "    yield\n"
+    source = MOCKED.replace("import MODULE", "pass").replace("SETUP", setup)
+    source = source.replace("GET", "httpx.get").replace("def theirs():", "def theirs(httpx_mock):")
+    source = source.replace(
+        "    pass\n",
+        '    httpx_mock.add_response(url=BASE + "/mocked", status_code=418, text="theirs",'
+        " is_reusable=True)\n",
+    )
+    marked = (
+        "pytestmark = pytest.mark.httpx_mock(should_mock=lambda asked: 'mocked' in str(asked.url))"
+    )
+    pytester.makepyfile(source.replace("HEADERS =", f"{marked}\nHEADERS =", 1))
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    result.assert_outcomes(passed=2)

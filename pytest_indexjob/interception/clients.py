@@ -47,6 +47,8 @@ CLIENTS = {
     "curl_cffi": ("foreign_sockets", "curl_cffi_patches"),
     "pycurl": ("foreign_sockets", "pycurl_patches"),
     "grpc": ("foreign_sockets", "grpc_patches"),
+    "tornado.simple_httpclient": ("foreign_sockets", "tornado_patches"),
+    "niquests.adapters": ("foreign_sockets", "niquests_patches"),
     "grpc.aio": ("foreign_sockets", "grpc_patches"),
 }
 _VCRPY = "vcr.patch"

@@ -35,7 +35,18 @@ def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
     for name in ("HTTPSConnection", "HTTPConnection"):
         connection_class = getattr(module, name)
         real = original(connection_class, "connect")
-        yield Patch(connection_class, "connect", _connect(interception, real))
+        # The package urllib3-future takes urllib3's name, and its connections know no such socket.
+        known = issubclass(connection_class, http.client.HTTPConnection)
+        connect = _connect(interception, real) if known else _refuse(interception, real)
+        yield Patch(connection_class, "connect", connect)
+
+
+def _refuse(interception: Interception, real: Callable[..., None]) -> Callable[..., None]:
+    def connect(self: Any) -> None:
+        interception.guard.check(self.host, self.port, client="urllib3-future")
+        real(self)
+
+    return connect
 
 
 def http_client_patches(interception: Interception) -> Iterator[Patch]:

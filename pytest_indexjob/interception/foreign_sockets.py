@@ -1,8 +1,9 @@
-"""Clients that do not use Python's sockets: the guard stands at their own entries.
+"""Clients that nothing answers in this process: the guard stands at their own entries.
 
-Nothing answers them in this process, so each way of theirs off this machine is refused, in words
-that name the client and the loopback server. That server itself is always in reach. Requests by
-aiohttp or httpx in a loop of uvloop are answered all the same, as they need no connection.
+They do not use Python's sockets (uvloop, curl_cffi, pycurl, grpc), or use them in a way of their
+own (tornado, niquests with urllib3-future). Each request of theirs off this machine is refused, in
+words that name the client and the loopback server. That server itself is always in reach. Requests
+by aiohttp or httpx in a loop of uvloop are answered all the same, as they need no connection.
 """
 
 from __future__ import annotations
@@ -103,6 +104,24 @@ def _checked_channel(guard: Guard, real: Callable[..., Any]) -> Callable[..., An
         return real(target, *args, **kwargs)
 
     return channel
+
+
+def tornado_patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
+    """That of tornado's own client (the other one of tornado uses pycurl)."""
+    yield _checked_send(interception.guard, "tornado", module.SimpleAsyncHTTPClient, "fetch_impl")
+
+
+def niquests_patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
+    """Those of the adapters of niquests."""
+    for name in ("HTTPAdapter", "AsyncHTTPAdapter"):
+        yield _checked_send(interception.guard, "niquests", getattr(module, name), "send")
+
+
+def _checked_send(guard: Guard, client: str, owner: Any, name: str) -> Patch:
+    def destination(request: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+        return _authority(request.url or "")
+
+    return Patch(owner, name, _checked_method(guard, client, original(owner, name), destination))
 
 
 def _authority(url: str | bytes) -> tuple[str | None, int | None]:

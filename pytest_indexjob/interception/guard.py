@@ -135,8 +135,8 @@ def _advice(client: str) -> str:
     if not client:
         return ""
     return (
-        f". {client} does not use Python's sockets, so nothing answers it in this process: let it"
-        " ask the server of the fixture indexjob_server (its `url`)"
+        f". {client} is not answered in this process: let it ask the server of the fixture"
+        " indexjob_server (its `url`)"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import importlib
 import json
 import sys
@@ -87,6 +88,34 @@ def test_curl_cffi(interception, loopback):
     assert curl_cffi.get(live.url).content == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"curl_cffi .* indexjob_server"):
         curl_cffi.get(JOB_URL)
+
+
+def test_tornado(interception, loopback):
+    httpclient = pytest.importorskip("tornado.httpclient")
+    live = loopback(lambda _: COMPLETED)
+
+    async def ask(url):
+        return (await httpclient.AsyncHTTPClient(force_instance=True).fetch(url)).body
+
+    assert asyncio.run(ask(live.url)) == COMPLETED.body
+    with pytest.raises(NetworkBlockedError, match=r"tornado .* indexjob_server"):
+        asyncio.run(ask(JOB_URL))
+
+
+def test_niquests(interception, loopback):
+    niquests = pytest.importorskip("niquests")
+    assert niquests.get(loopback(lambda _: COMPLETED).url).content == COMPLETED.body
+    with pytest.raises(NetworkBlockedError, match=r"niquests .* indexjob_server"):
+        niquests.get(JOB_URL)
+
+
+def test_requests_over_urllib3_future(interception):
+    urllib3, requests = pytest.importorskip("urllib3"), pytest.importorskip("requests")
+    if not issubclass(urllib3.connection.HTTPConnection, http.client.HTTPConnection):
+        with pytest.raises(NetworkBlockedError, match=r"urllib3-future .* indexjob_server"):
+            requests.get(JOB_URL)
+    else:
+        assert requests.get(JOB_URL).content == COMPLETED.body
 
 
 def fake_pycurl():

@@ -48,6 +48,7 @@ class Entry:
     model: KnowledgeBase
     life: str
     ready_at: float
+    indexes_itself: bool = False
 
     def status(self, now: float) -> DatabaseStatus:
         """How its database stands."""
@@ -74,7 +75,6 @@ class KnowledgeBases:
         self._in_use = in_use
         self._forget = forget
         self._entries: dict[str, Entry] = {}
-        self._to_index: set[str] = set()  # whose first job starts by itself
         self._made = 0
         self._plan: tuple[str, float | None] = ("online", None)
         self.handlers: dict[str, Handler] = {
@@ -102,9 +102,6 @@ class KnowledgeBases:
         self, model: KnowledgeBase, *, database: str = "online", after: float = 0.0
     ) -> KnowledgeBase:
         """Keep a knowledge base. Raises ``ValueError`` for a uuid that is taken."""
-        return self._shown(self._keep(model, database, after))
-
-    def _keep(self, model: KnowledgeBase, database: str, after: float) -> Entry:
         check_life(database)
         if model.uuid in self._entries:
             raise ValueError(f"there is a knowledge base {model.uuid} already")
@@ -120,7 +117,7 @@ class KnowledgeBases:
         )
         entry = Entry(model, database, now + after)
         self._entries[model.uuid] = entry
-        return entry
+        return self._shown(entry)
 
     def require(self, uuid: str) -> Entry:
         """The knowledge base. Refuses with 404 for an unknown uuid."""
@@ -148,16 +145,15 @@ class KnowledgeBases:
     def spring(self, uuid: str) -> None:
         """Let a knowledge base be there that nobody made."""
         if uuid not in self._entries:
-            self._keep(KnowledgeBase(uuid=uuid, name=f"kb-{uuid[:8]}"), "online", 0.0)
+            self.add(KnowledgeBase(uuid=uuid, name=f"kb-{uuid[:8]}"))
 
     def due(self, now: float) -> list[tuple[float, str]]:
         """The first jobs that start by themselves until now: the moment, and the knowledge base."""
-        found = [
-            (self._entries[uuid].ready_at, uuid)
-            for uuid in self._to_index
-            if self._entries[uuid].status(now) is DatabaseStatus.ONLINE
-        ]
-        self._to_index.difference_update(uuid for _, uuid in found)
+        found = []
+        for uuid, entry in self._entries.items():
+            if entry.indexes_itself and entry.status(now) is DatabaseStatus.ONLINE:
+                entry.indexes_itself = False
+                found.append((entry.ready_at, uuid))
         return found
 
     def _shown(self, entry: Entry) -> KnowledgeBase:
@@ -191,8 +187,7 @@ class KnowledgeBases:
         )
         for source in sources:
             self._add_source(shown.uuid, source)
-        if sources:
-            self._to_index.add(shown.uuid)
+        self._entries[shown.uuid].indexes_itself = bool(sources)
         return {"knowledge_base": self.wire(shown.uuid)}
 
     def _list(self, request: Request) -> dict[str, Any]:
@@ -228,7 +223,6 @@ class KnowledgeBases:
         if reason:
             raise self._desk.conflict(reason)
         del self._entries[uuid]
-        self._to_index.discard(uuid)
         self._forget(uuid)
         return {"uuid": uuid}
 

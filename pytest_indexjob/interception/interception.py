@@ -94,7 +94,7 @@ class Interception:
     def simulate(self, simulator: Simulator) -> None:
         """Let the simulator answer."""
         self.source = simulator
-        simulator.stand_behind(self._limits.begin)
+        simulator.on_start = self._limits.begin
 
     def play(self, playback: Playback, *, strict: bool, recorder: Recorder | None = None) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed.

@@ -1,4 +1,4 @@
-"""The calls of the indexing-job API, and where the API is.
+"""The calls of indexing jobs and of the knowledge bases around them, and where the API is.
 
 Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in
 ``schema``.
@@ -20,6 +20,12 @@ URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
 API_ROOT = "/v2/gen-ai/"
 JOBS_PATH = f"{API_ROOT}indexing_jobs"
 KNOWLEDGE_BASES_PATH = f"{API_ROOT}knowledge_bases"
+_KNOWLEDGE_BASE = f"{KNOWLEDGE_BASES_PATH}/{{knowledge_base_uuid}}"
+_DATA_SOURCES = f"{_KNOWLEDGE_BASE}/data_sources"
+_UPLOADS = f"{KNOWLEDGE_BASES_PATH}/data_sources/file_upload_presigned_urls"
+_SCHEDULES = f"{API_ROOT}scheduled-indexing"
+_AGENTS = f"{API_ROOT}agents"
+_AGENT_KNOWLEDGE_BASES = f"{_AGENTS}/{{agent_uuid}}/knowledge_bases"
 
 
 class Call(NamedTuple):
@@ -34,6 +40,11 @@ class Call(NamedTuple):
     def name(self) -> str:
         """The name with its resource: ``jobs.get``."""
         return f"{self.resource}.{self.short_name}"
+
+    @property
+    def usual_name(self) -> str:
+        """The short name for a call of jobs, the whole name for any other."""
+        return self.short_name if self.resource == "jobs" else self.name
 
     def path_with(self, *arguments: str) -> str:
         """The path with an argument in the place of each name.
@@ -69,6 +80,27 @@ CALLS = (
     Call(
         "jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"
     ),
+    Call("knowledge_bases", "create", "POST", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "list", "GET", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "get", "GET", _KNOWLEDGE_BASE),
+    Call("knowledge_bases", "update", "PUT", _KNOWLEDGE_BASE),
+    Call("knowledge_bases", "delete", "DELETE", _KNOWLEDGE_BASE),
+    Call("data_sources", "create", "POST", _DATA_SOURCES),
+    Call("data_sources", "list", "GET", _DATA_SOURCES),
+    Call("data_sources", "update", "PUT", f"{_DATA_SOURCES}/{{data_source_uuid}}"),
+    Call("data_sources", "delete", "DELETE", f"{_DATA_SOURCES}/{{data_source_uuid}}"),
+    Call("uploads", "create", "POST", _UPLOADS),
+    Call("schedules", "create", "POST", _SCHEDULES),
+    Call("schedules", "get", "GET", f"{_SCHEDULES}/knowledge-base/{{knowledge_base_uuid}}"),
+    Call("schedules", "delete", "DELETE", f"{_SCHEDULES}/{{uuid}}"),
+    Call("agents", "create", "POST", _AGENTS),
+    Call("agents", "list", "GET", _AGENTS),
+    Call("agents", "get", "GET", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "update", "PUT", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "delete", "DELETE", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "attach_all", "POST", _AGENT_KNOWLEDGE_BASES),
+    Call("agents", "attach", "POST", f"{_AGENT_KNOWLEDGE_BASES}/{{knowledge_base_uuid}}"),
+    Call("agents", "detach", "DELETE", f"{_AGENT_KNOWLEDGE_BASES}/{{knowledge_base_uuid}}"),
 )
 _BY_NAME = {call.name: call for call in CALLS} | {
     call.short_name: call for call in CALLS if call.resource == "jobs"
@@ -135,5 +167,5 @@ def named(name: str) -> Call:
     try:
         return _BY_NAME[name]
     except KeyError:
-        known = ", ".join(call.short_name for call in CALLS)
+        known = ", ".join(call.usual_name for call in CALLS)
         raise ValueError(f"there is no call {name!r}. There are: {known}") from None

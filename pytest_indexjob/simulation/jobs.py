@@ -13,9 +13,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_indexjob.api.knowledge_bases import DatabaseStatus, KnowledgeBase
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, utc
 from pytest_indexjob.api.outcomes import DataSourceStatus
 from pytest_indexjob.simulation import scenarios
+from pytest_indexjob.simulation.bases import READY, Base, Bases
 from pytest_indexjob.simulation.resource import (
     ROUNDING,
     Handler,
@@ -68,8 +70,9 @@ class Job:
 class Jobs(Resource):
     """The jobs of a simulator, in the order in which they were started."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Simulator, bases: Bases) -> None:
         super().__init__(simulator)
+        self._bases = bases
         self.by_uuid: dict[str, Job] = {}
         self._order: list[Job] = []
         self._by_knowledge_base: dict[str, list[Job]] = {}
@@ -101,18 +104,62 @@ class Jobs(Resource):
         knowledge_base_uuid: str | None = None,
         uuid: str | None = None,
         data_source_uuids: Sequence[str] = (),
+        created: float | None = None,
     ) -> Job:
-        """Start a job. Raises ``ValueError`` for a uuid that is taken."""
+        """Start a job, now unless ``created`` says when; a knowledge base not known is implied.
+
+        Raises ``ValueError`` for a uuid that is taken.
+        """
         number = len(self._order)
         uuid = uuid or made_uuid(0x5C0E1D52, number, "b5f6")
         if uuid in self.by_uuid:
             raise ValueError(f"there is a job {uuid} already")
-        knowledge_base_uuid = knowledge_base_uuid or made_uuid(0x61F7A3DE, number)
-        job = Job(uuid, knowledge_base_uuid, scenario, self._now(), tuple(data_source_uuids))
+        created = self._now() if created is None else created
+        if not knowledge_base_uuid or knowledge_base_uuid not in self._bases.by_uuid:
+            knowledge_base_uuid = self._imply(knowledge_base_uuid, created)
+        job = Job(uuid, knowledge_base_uuid, scenario, created, tuple(data_source_uuids))
         self.by_uuid[uuid] = job
         self._order.append(job)
         self._by_knowledge_base.setdefault(knowledge_base_uuid, []).append(job)
         return job
+
+    def _imply(self, uuid: str | None, created: float) -> str:
+        time = self._time(created)
+        model = KnowledgeBase(
+            uuid=uuid or "", name="knowledge-base", created_at=time, updated_at=time
+        )
+        return self._bases.add(model, created, READY, is_implied=True).uuid
+
+    def start_planned(
+        self, base: Base, *, data_source_uuids: Sequence[str] = (), created: float | None = None
+    ) -> Job:
+        """Start a job as planned, of all data sources of the knowledge base unless some are named."""
+        scenario, overrides = self._plan
+        return self.start(
+            scenario, overrides, base, data_source_uuids=data_source_uuids, created=created
+        )
+
+    def start(
+        self,
+        scenario: str | Scenario,
+        overrides: Mapping[str, Any],
+        base: Base | None,
+        *,
+        uuid: str | None = None,
+        data_source_uuids: Sequence[str] = (),
+        created: float | None = None,
+    ) -> Job:
+        """Start a job by a scenario, which has as many data sources as the job has."""
+        sources = data_source_uuids or (tuple(base.sources) if base else ())
+        if sources and isinstance(scenario, str):
+            overrides = {**overrides, "data_sources": len(sources)}
+        return self.add(
+            scenarios.resolve(scenario, overrides),
+            knowledge_base_uuid=base.uuid if base else None,
+            uuid=uuid,
+            data_source_uuids=sources,
+            created=created,
+        )
 
     # The calls.
 
@@ -153,20 +200,35 @@ class Jobs(Resource):
             isinstance(each, str) and each for each in sources
         ):
             raise bad_argument("data_source_uuids must be a list of strings")
+        base = self._base_for_job(uuid)
+        self._check_sources(base, sources)
         self._refuse_second(uuid)
-        scenario, overrides = self._plan
-        if sources and isinstance(scenario, str):
-            overrides = {**overrides, "data_sources": len(sources)}
-        job = self.add(
-            scenarios.resolve(scenario, overrides),
-            knowledge_base_uuid=uuid,
-            data_source_uuids=sources,
-        )
+        job = self.start_planned(base, data_source_uuids=sources)
         return written({"job": self.sparse(job).to_wire()})
 
+    def _base_for_job(self, uuid: str) -> Base:
+        base = self._bases.by_uuid.get(uuid)
+        simulator = self._simulator
+        if base is None:
+            if simulator.strict or uuid in self._bases.removed:
+                raise not_found()
+            base = self._bases.by_uuid[self._imply(uuid, self._now())]
+        if base.database_status(self._now()) is not DatabaseStatus.ONLINE:
+            # Live: the message. Its status and id are guesses.
+            raise Refusal(
+                simulator.no_database_status, simulator.no_database_id, "failed to get db creds"
+            )
+        return base
+
+    def _check_sources(self, base: Base, uuids: Sequence[str]) -> None:
+        for uuid in uuids:
+            # Of a knowledge base that nobody made the data sources are not known.
+            owner = self._bases.owners.get(uuid, base.uuid if base.is_implied else "")
+            if owner != base.uuid:
+                raise bad_argument(f"knowledge base {base.uuid} has no data source {uuid}")
+
     def _refuse_second(self, knowledge_base_uuid: str) -> None:
-        latest = self._by_knowledge_base.get(knowledge_base_uuid, [])[-1:]
-        if latest and not self._moment(latest[0])[1].is_terminal:
+        if self.is_busy(knowledge_base_uuid, self._now()):
             # Live: the message. Its status and id are guesses.
             message = f"knowledge base {knowledge_base_uuid} already has an indexing job running"
             simulator = self._simulator
@@ -187,13 +249,34 @@ class Jobs(Resource):
 
     # A job as it stands.
 
+    def latest(self, knowledge_base_uuid: str) -> Job | None:
+        """The last job of a knowledge base, or ``None``."""
+        return next(reversed(self._by_knowledge_base.get(knowledge_base_uuid, [])), None)
+
+    def is_busy(self, knowledge_base_uuid: str, at: float) -> bool:
+        """Whether a job of the knowledge base runs at a moment."""
+        job = self.latest(knowledge_base_uuid)
+        return job is not None and not self._moment(job, at)[1].is_terminal
+
+    def latest_part(self, knowledge_base_uuid: str, source_uuid: str) -> dict[str, Any] | None:
+        """A data source's part in the last job that took it, as in the job, or ``None``."""
+        for job in reversed(self._by_knowledge_base.get(knowledge_base_uuid, [])):
+            if source_uuid in job.data_source_uuids:
+                at, step = job.data_source_uuids.index(source_uuid), self.step(job)
+                if at >= len(step.data_sources):
+                    continue
+                source = step.data_sources[at]
+                wire = self._wire_source(job, source, *_span(job.scenario, step, at))
+                return wire | {"data_source_uuid": source_uuid}
+        return None
+
     def step(self, job: Job) -> Step:
         """What the service says of a job now."""
         return self._moment(job)[1]
 
-    def _moment(self, job: Job) -> tuple[int, Step]:
+    def _moment(self, job: Job, now: float | None = None) -> tuple[int, Step]:
         """The step at which a job is, with a number that tells its different answers apart."""
-        now = self._now()
+        now = self._now() if now is None else now
         until = now if job.cancelled is None else min(now, job.cancelled)
         steps = job.scenario.steps
         at = bisect.bisect_right(steps, until - job.created + ROUNDING, key=_at) - 1
@@ -249,12 +332,12 @@ class Jobs(Resource):
     def _wire_sources(self, job: Job, step: Step) -> list[dict[str, Any]]:
         """The data sources, each written once for all that differ by their uuid alone."""
         made: dict[tuple[int, float, float | None], dict[str, Any]] = {}
-        spans = _spans(job.scenario, step)
         wires = []
         for at, source in enumerate(step.data_sources):
-            key = (id(source), *spans[at])
+            span = _span(job.scenario, step, at)
+            key = (id(source), *span)
             if key not in made:
-                made[key] = self._wire_source(job, source, *spans[at])
+                made[key] = self._wire_source(job, source, *span)
             wires.append(made[key] | {"data_source_uuid": job.data_source_uuid(at, source)})
         return wires
 
@@ -298,21 +381,18 @@ def _with_fraction(name: str, time: str) -> str:
     return utc(moment.timestamp() + 7200).strftime("%Y-%m-%dT%H:%M:%S.123456789+02:00")
 
 
-def _spans(scenario: Scenario, step: Step) -> list[tuple[float, float | None]]:
-    """When each data source of a step was first seen, and when it was first seen as it ended.
+def _span(scenario: Scenario, step: Step, at: int) -> tuple[float, float | None]:
+    """When a data source of a step was first seen, and when it was first seen as it ended.
 
     The end is ``None`` for a data source that has not ended.
     """
-    spans: list[tuple[float, float | None]] = []
-    for at, source in enumerate(step.data_sources):
-        seen = [each for each in scenario.steps if len(each.data_sources) > at]
-        began = seen[0].at if seen else step.at
-        ended = source.status not in (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN)
-        done = next(
-            (each.at for each in seen if each.data_sources[at].status == source.status), step.at
-        )
-        spans.append((began, done if ended else None))
-    return spans
+    source = step.data_sources[at]
+    seen = [each for each in scenario.steps if len(each.data_sources) > at]
+    began = seen[0].at if seen else step.at
+    if source.status in (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN):
+        return began, None
+    alike = (each.at for each in seen if each.data_sources[at].status == source.status)
+    return began, next(alike, step.at)
 
 
 def _cancelled_step(step: Step, at: float) -> Step:

@@ -13,24 +13,45 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL, CALLS, Call, CallMatch, match, named
-from pytest_indexjob.api.errors import UnknownCallError
+from pytest_indexjob.api.errors import DecodeError, UnknownCallError
+from pytest_indexjob.api.knowledge_bases import (
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+    ScheduledIndexing,
+)
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.exchange import Exchange, Journal, Request, Response, TransportFault, shown_url
-from pytest_indexjob.simulation import faults, scenarios
+from pytest_indexjob.api.wire import WireModel
+from pytest_indexjob.exchange import (
+    Exchange,
+    Headers,
+    Journal,
+    Request,
+    Response,
+    TransportFault,
+    shown_url,
+)
+from pytest_indexjob.simulation import faults
+from pytest_indexjob.simulation.agents import Agents
+from pytest_indexjob.simulation.bases import READY, Base, Bases, DatabaseLife
 from pytest_indexjob.simulation.faults import Fault
 from pytest_indexjob.simulation.jobs import Jobs
+from pytest_indexjob.simulation.knowledge_bases import DataSources, KnowledgeBases
+from pytest_indexjob.simulation.own_answers import OwnAnswers
 from pytest_indexjob.simulation.reports import Reports
-from pytest_indexjob.simulation.resource import Handler, Refusal
+from pytest_indexjob.simulation.resource import Handler, Refusal, Resource
 from pytest_indexjob.simulation.scenarios import Scenario
+from pytest_indexjob.simulation.schedules import Schedules
+from pytest_indexjob.simulation.uploads import Upload, Uploads
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
     from pytest_indexjob.api.client import Clock
 
+M = TypeVar("M", bound=WireModel)
 _TOO_MANY = "API Rate limit exceeded."
 _SIGN_IN = b"<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>"
 
@@ -41,9 +62,9 @@ class Invented(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-# What answers besides the calls: the report's file, and the page that the fault `redirect` leads
+# What answers besides the calls: the report's file, an upload's URL, and the page that the fault `redirect` leads
 # to.
-Route = Call | Literal["report", "login"] | Invented
+Route = Call | Literal["report", "upload", "login"] | Invented
 
 
 class _Injection(NamedTuple):
@@ -61,6 +82,12 @@ class Simulator:
     refused with, ``cancel_delay`` the seconds from a cancelling call to the end: guesses, so
     settings. Where a ``journal`` is given, whoever gave it writes the exchanges into it.
     ``on_start`` is called when a test starts a job.
+
+    ``strict``: a job of a knowledge base that nobody made is refused; else it is made then. The
+    rest are guesses about the knowledge base around the job. ``database_delay`` is the seconds that
+    a new database takes; a job before that is refused with ``no_database_status`` and
+    ``no_database_id``. An upload URL is good for ``upload_lifetime`` seconds. ``deletes_in_use``:
+    whether a knowledge base can be deleted that an agent or a job uses.
     """
 
     def __init__(
@@ -76,6 +103,13 @@ class Simulator:
         conflict_status: int = 409,
         conflict_id: str = "conflict",
         cancel_delay: float = 5.0,
+        strict: bool = False,
+        upload_url: str = "https://knowledge-base-uploads.example.com",
+        upload_lifetime: float = 900.0,
+        database_delay: float = 240.0,
+        no_database_status: int = 400,
+        no_database_id: str = "failed_precondition",
+        deletes_in_use: bool = False,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
@@ -89,17 +123,39 @@ class Simulator:
         self.conflict_status = conflict_status
         self.conflict_id = conflict_id
         self.cancel_delay = cancel_delay
+        self.strict = strict
+        self.upload_url = upload_url.rstrip("/")
+        self.upload_lifetime = upload_lifetime
+        self.database_delay = database_delay
+        self.no_database_status = no_database_status
+        self.no_database_id = no_database_id
+        self.deletes_in_use = deletes_in_use
         self.served_at = ""
         self._on_start = on_start
         self.epoch = self.clock.time() - self.clock.monotonic()
-        self._jobs = Jobs(self)
+        self._bases = Bases()
+        self._jobs = Jobs(self, self._bases)
         self._reports = Reports(self, self._jobs)
+        self._uploads = Uploads(self)
+        self._knowledge_bases = KnowledgeBases(self, self._bases, self._jobs)
+        self._data_sources = DataSources(self, self._bases, self._jobs, self._knowledge_bases)
+        self._agents = Agents(self, self._bases, self._knowledge_bases.wire)
+        self._schedules = Schedules(self, self._bases, self._jobs)
+        self._own_answers = OwnAnswers()
         self._injections: list[_Injection] = []
         self._asked: deque[float] = deque()  # in the last hour
         self._lately: deque[float] = deque()  # in the last minute
         self._requests = 0
         self._lock = threading.RLock()
-        resources = (self._jobs, self._reports)
+        resources: tuple[Resource, ...] = (
+            self._jobs,
+            self._reports,
+            self._uploads,
+            self._knowledge_bases,
+            self._data_sources,
+            self._agents,
+            self._schedules,
+        )
         self._handlers: dict[str, Handler] = {
             call: handler for resource in resources for call, handler in resource.handlers().items()
         }
@@ -124,13 +180,86 @@ class Simulator:
         or a uuid that is taken.
         """
         with self._lock:
-            job = self._jobs.add(
-                scenarios.resolve(scenario, overrides),
-                knowledge_base_uuid=knowledge_base_uuid,
-                uuid=uuid,
-            )
+            base = self._base_of_test(knowledge_base_uuid) if knowledge_base_uuid else None
+            job = self._jobs.start(scenario, overrides, base, uuid=uuid)
             self._on_start()
             return self._jobs.sparse(job)
+
+    def _base_of_test(self, uuid: str) -> Base:
+        if self.strict and uuid not in self._bases.by_uuid:
+            raise ValueError(
+                f"there is no knowledge base {uuid}: make it with add_knowledge_base(uuid=...), or"
+                " set strict to False"
+            )
+        return self._bases.by_uuid.get(uuid) or self._knowledge_bases.add(
+            KnowledgeBase(uuid=uuid, name="knowledge-base"), READY, is_implied=True
+        )
+
+    def add_knowledge_base(
+        self,
+        name: str = "knowledge-base",
+        *,
+        database: str = "ready",
+        after: float | None = None,
+        **fields: Any,
+    ) -> KnowledgeBase:
+        """Make a knowledge base, which is ready at once unless ``database`` says otherwise.
+
+        ``database`` and ``after`` as ``plan_database`` takes them. ``fields`` are those of
+        ``KnowledgeBase``, as on the wire; ``uuid`` is made up unless given. Raises ``ValueError``
+        for an unknown life, an unknown field or a uuid that is taken.
+        """
+        model = _model_of_test(KnowledgeBase, {"name": name, **fields})
+        with self._lock:
+            life = READY if database == "ready" else self._database_life(database, after)
+            base = self._knowledge_bases.add(model, life)
+            return KnowledgeBase.from_wire(self._knowledge_bases.wire(base))
+
+    def add_data_source(
+        self, knowledge_base_uuid: str, *, uuid: str = "", **fields: Any
+    ) -> KnowledgeBaseDataSource:
+        """Give a knowledge base a data source: of a bucket of Spaces unless ``fields`` say which.
+
+        ``fields`` are those of ``KnowledgeBaseDataSource``, as on the wire:
+        ``web_crawler_data_source={"base_url": ...}``. Raises ``KeyError`` for an unknown knowledge
+        base, ``ValueError`` for an unknown field or a uuid that is taken.
+        """
+        given = fields or {"spaces_data_source": {"bucket_name": "documents", "region": "nyc3"}}
+        model = _model_of_test(KnowledgeBaseDataSource, {"uuid": uuid, **given})
+        with self._lock:
+            base = self._bases.by_uuid[knowledge_base_uuid]
+            source = self._bases.add_source(base, self._knowledge_bases.timed(model))
+            return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
+
+    def plan_database(self, life: str = "online", *, after: float | None = None) -> None:
+        """Say how the databases go of the knowledge bases that the code under test makes from now on.
+
+        ``online``, ``unhealthy``, ``decommissioned``: CREATING for ``after`` seconds, then that.
+        ``never``: CREATING for ever. Raises ``ValueError`` for an unknown life.
+        """
+        self._knowledge_bases.plan_database(self._database_life(life, after))
+
+    def _database_life(self, name: str, after: float | None) -> DatabaseLife:
+        return DatabaseLife.of(name, self.database_delay if after is None else after)
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        status: int = 200,
+        headers: Headers = (),
+        times: float = math.inf,
+    ) -> None:
+        """Say what a method and a path answer, before all that the simulator knows itself.
+
+        In ``path`` each ``{name}`` stands for one segment. ``json`` is the body, a function of the
+        request that gives it, or ``None`` for none. It is given ``times`` times. Raises
+        ``ValueError`` for a path without a leading slash, a wrong status or wrong times.
+        """
+        with self._lock:
+            self._own_answers.add(method, path, json, status, headers, times)
 
     def plan(self, scenario: str | Scenario, **overrides: Any) -> None:
         """Say how the jobs go that the code under test starts from now on (``completed`` unless said)."""
@@ -164,23 +293,72 @@ class Simulator:
         Raises ``KeyError`` for an unknown uuid.
         """
         with self._lock:
+            self._start_due()
             return IndexingJob.from_wire(self._jobs.wire(self._jobs.by_uuid[uuid]))
 
     @property
     def jobs(self) -> tuple[IndexingJob, ...]:
         """All jobs as they stand now, in the order in which they were started."""
-        return tuple(self.job(uuid) for uuid in tuple(self._jobs.by_uuid))
+        with self._lock:
+            self._start_due()
+            return tuple(self.job(uuid) for uuid in tuple(self._jobs.by_uuid))
+
+    @property
+    def knowledge_bases(self) -> tuple[KnowledgeBase, ...]:
+        """All knowledge bases as they stand now, in the order in which they were made."""
+        with self._lock:
+            self._start_due()
+            bases = self._bases.by_uuid.values()
+            return tuple(
+                KnowledgeBase.from_wire(self._knowledge_bases.wire(base)) for base in bases
+            )
+
+    @property
+    def data_sources(self) -> tuple[KnowledgeBaseDataSource, ...]:
+        """All data sources of all knowledge bases as they stand now."""
+        with self._lock:
+            self._start_due()
+            return tuple(
+                KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
+                for base in self._bases.by_uuid.values()
+                for source in base.sources.values()
+            )
+
+    @property
+    def uploads(self) -> tuple[Upload, ...]:
+        """The files that were announced, in order, each with what came of it."""
+        return tuple(self._uploads.by_key.values())
+
+    @property
+    def schedules(self) -> tuple[ScheduledIndexing, ...]:
+        """The schedules as they stand now, in the order in which they were made."""
+        with self._lock:
+            self._start_due()
+            return tuple(self._schedules.by_base.values())
+
+    @property
+    def agents(self) -> tuple[dict[str, Any], ...]:
+        """The agents as the service would send them now."""
+        with self._lock:
+            self._start_due()
+            return self._agents.all
+
+    def _start_due(self) -> None:
+        """Start the jobs whose moments have come since the last look."""
+        self._knowledge_bases.start_due()
+        self._schedules.start_due()
 
     @property
     def hosts(self) -> frozenset[str]:
         """The hosts that it answers for. A server's own is none: that one is really there."""
-        urls = (self.base_url,) if self.served_at else (self.base_url, self.report_url)
-        return frozenset(urlsplit(url).netloc for url in urls)
+        files = () if self.served_at else (self.report_url, self.upload_url)
+        return frozenset(urlsplit(url).netloc for url in (self.base_url, *files))
 
     def serve_at(self, url: str) -> None:
         """Let every URL in an answer lead to the server at ``url``, so that no client leaves this machine by a link."""
         self.served_at = url.rstrip("/")
         self.report_url = f"{self.served_at}/reports"
+        self.upload_url = f"{self.served_at}/uploads"
 
     # What a client asks.
 
@@ -200,6 +378,10 @@ class Simulator:
     def _handle(self, request: Request) -> Response:
         with self._lock:
             self._requests += 1
+            self._start_due()
+            own = self._own_answers.take(request, request.url.removeprefix(self.base_url))
+            if own is not None:
+                return own
             call, arguments = self._route(request)
             fault = self._strike(request, call)
             if fault and not fault.acts:
@@ -220,13 +402,15 @@ class Simulator:
         try:
             if call == "report":
                 return self._reports.handle(request)
+            if call == "upload":
+                return self._uploads.handle(request)
             if call == "login":
                 return Response(200, (("Content-Type", "text/html; charset=utf-8"),), _SIGN_IN)
             self._count_request()
             self._authenticate(request)
             body = self._call(request, call, arguments)
         except Refusal as refusal:
-            error = {"id": refusal.id, "message": refusal.message, "request_id": self._request_id()}
+            error = {"id": refusal.id, "message": refusal.message, "request_id": self.request_id()}
             return Response(
                 refusal.status, (*self._headers(), *refusal.headers), json.dumps(error).encode()
             )
@@ -240,6 +424,8 @@ class Simulator:
     def _route(self, request: Request) -> tuple[Route, tuple[str, ...]]:
         if self._reports.holds(request.url):
             return "report", ()
+        if self._uploads.holds(request.url):
+            return "upload", ()
         return _route(request.method, request.url.removeprefix(self.base_url))
 
     def _unknown(self, request: Request, route: Route) -> Refusal:
@@ -273,7 +459,8 @@ class Simulator:
             ("ratelimit-reset", str(int(reset))),
         )
 
-    def _request_id(self) -> str:
+    def request_id(self) -> str:
+        """The id of the request that is answered."""
         return f"{self._requests:08x}-c0de-4000-8000-000000000000"
 
     def _count_request(self) -> None:
@@ -310,6 +497,18 @@ def _route(method: str, url: str) -> tuple[Route, tuple[str, ...]]:
     if found is None and path == faults.LOGIN_PATH:
         return "login", ()
     return Invented(found.methods if found else ()), ()
+
+
+def _model_of_test(model: type[M], fields: dict[str, Any]) -> M:
+    for name in fields:
+        if name not in model.kinds():
+            raise ValueError(
+                f"a {model.__name__} has no {name!r}. It has: {', '.join(model.kinds())}"
+            )
+    try:
+        return model.from_wire(fields)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, Route], bool]:

@@ -6,6 +6,7 @@ Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answer
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -157,6 +158,25 @@ def match(method: str, path: str) -> CallMatch | WrongMethod | None:
             return WrongMethod(tuple(calls))
         return CallMatch(calls[method], tuple(unquote(part) for part in found.groups()))
     return None
+
+
+def nearest_call(method: str, path: str) -> str:
+    """The call that a request which is none most likely means, in words, or ``""``.
+
+    Public programs invent calls that start a job, such as ``POST .../knowledge_bases/{}/index``.
+    """
+    segments = path.partition("?")[0].rstrip("/").split("/")
+    if KNOWLEDGE_BASES_PATH in path and segments[-1].lower() in _WORDS_FOR_A_JOB:
+        return f"POST {JOBS_PATH} with {{knowledge_base_uuid}}"
+    known = {_PLACE.sub("{}", str(call)): str(call) for call in CALLS}
+    asked = "/".join("{}" if _UUID.fullmatch(each) else each for each in segments)
+    found = difflib.get_close_matches(f"{method} {asked}", known, n=1, cutoff=0.8)
+    return known[found[0]] if found else ""
+
+
+_WORDS_FOR_A_JOB = frozenset(("index", "reindex", "re-index", "ingest", "sync", "indexing_jobs"))
+_PLACE = re.compile(r"\{[^{}/]*\}")
+_UUID = re.compile(r"(?=.*[0-9])[0-9a-zA-Z]+(?:-[0-9a-zA-Z]+)+|[0-9]+")
 
 
 def named(name: str) -> Call:

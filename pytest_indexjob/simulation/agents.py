@@ -137,7 +137,8 @@ def _check(body: dict[str, Any]) -> None:
 
 
 def _texts(body: dict[str, Any], name: str) -> list[str]:
-    texts = body.get(name) or []
+    texts = body.get(name)
+    texts = [] if texts is None else texts
     if not isinstance(texts, list) or not all(isinstance(each, str) and each for each in texts):
         raise bad_argument(f"{name} must be a list of strings")
     return texts

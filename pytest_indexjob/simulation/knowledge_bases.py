@@ -90,7 +90,8 @@ class KnowledgeBases(Resource):
         body = json_object(request)
         model = read_model(KnowledgeBase, _chosen(body, _SETTABLE))
         _check_name(model.name)
-        listed = body.get("datasources") or []
+        listed = body.get("datasources")
+        listed = [] if listed is None else listed
         if not isinstance(listed, list):
             raise bad_argument("datasources must be a list")
         sources = [read_source(each) for each in listed]

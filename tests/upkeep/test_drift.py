@@ -301,8 +301,8 @@ def test_calls_of_something_else_are_told_without_what_could_be_a_secret():
         "https://hooks.example.com/services/T0123/abcDEF?token=hunter2": (
             "GET hooks.example.com/services/.../..."
         ),
-        "https://user:hunter2@api.digitalocean.com/v2/gen-ai/agents/hunter2": (
-            "GET api.digitalocean.com/v2/gen-ai/agents/..."
+        "https://user:hunter2@api.digitalocean.com/v2/gen-ai/workspaces/hunter2": (
+            "GET api.digitalocean.com/v2/gen-ai/workspaces/..."
         ),
         "http://[": "GET (no URL)",
         "hunter2\n": "GET ?...",

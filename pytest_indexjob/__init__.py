@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.errors import TransportError as TransportError
     from pytest_indexjob.api.errors import UnknownCallError as UnknownCallError
     from pytest_indexjob.api.errors import WaitTimeoutError as WaitTimeoutError
+    from pytest_indexjob.api.knowledge_bases import DatabaseStatus as DatabaseStatus
+    from pytest_indexjob.api.knowledge_bases import KnowledgeBase as KnowledgeBase
+    from pytest_indexjob.api.knowledge_bases import (
+        KnowledgeBaseDataSource as KnowledgeBaseDataSource,
+    )
     from pytest_indexjob.api.models import IndexedDataSource as IndexedDataSource
     from pytest_indexjob.api.models import IndexingJob as IndexingJob
     from pytest_indexjob.api.models import IndexingJobPage as IndexingJobPage
@@ -69,6 +74,7 @@ _HOMES = {
     "api.models": "IndexedDataSource IndexingJob IndexingJobPage",
     "api.outcomes": "DataSourceStatus IndexingJobPhase IndexingJobStatus",
     "api.settings": "IndexJobSettings",
+    "api.knowledge_bases": "DatabaseStatus KnowledgeBase KnowledgeBaseDataSource",
     "checking.assertions": (
         "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase"
         " assert_status assert_transitions"

@@ -419,7 +419,7 @@ _MISBEHAVIOURS = st.lists(
     st.tuples(
         st.sampled_from(faults.names()),
         st.integers(1, 5),
-        st.sampled_from((None, *(call.short_name for call in CALLS))),
+        st.sampled_from((None, *(call.usual_name for call in CALLS if call.resource == "jobs"))),
     ),
     max_size=5,
 )

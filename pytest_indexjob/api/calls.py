@@ -1,4 +1,4 @@
-"""The calls of the indexing-job API, and where the API is.
+"""The calls of indexing jobs and of the knowledge bases around them, and where the API is.
 
 Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answers' shapes are in
 ``schema``.
@@ -6,6 +6,7 @@ Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answer
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,6 +21,12 @@ URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
 API_ROOT = "/v2/gen-ai/"
 JOBS_PATH = f"{API_ROOT}indexing_jobs"
 KNOWLEDGE_BASES_PATH = f"{API_ROOT}knowledge_bases"
+_KNOWLEDGE_BASE = f"{KNOWLEDGE_BASES_PATH}/{{knowledge_base_uuid}}"
+_DATA_SOURCES = f"{_KNOWLEDGE_BASE}/data_sources"
+_UPLOADS = f"{KNOWLEDGE_BASES_PATH}/data_sources/file_upload_presigned_urls"
+_SCHEDULES = f"{API_ROOT}scheduled-indexing"
+_AGENTS = f"{API_ROOT}agents"
+_AGENT_KNOWLEDGE_BASES = f"{_AGENTS}/{{agent_uuid}}/knowledge_bases"
 
 
 class Call(NamedTuple):
@@ -34,6 +41,11 @@ class Call(NamedTuple):
     def name(self) -> str:
         """The name with its resource: ``jobs.get``."""
         return f"{self.resource}.{self.short_name}"
+
+    @property
+    def usual_name(self) -> str:
+        """The short name for a call of jobs, the whole name for any other."""
+        return self.short_name if self.resource == "jobs" else self.name
 
     def path_with(self, *arguments: str) -> str:
         """The path with an argument in the place of each name.
@@ -69,6 +81,27 @@ CALLS = (
     Call(
         "jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"
     ),
+    Call("knowledge_bases", "create", "POST", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "list", "GET", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "get", "GET", _KNOWLEDGE_BASE),
+    Call("knowledge_bases", "update", "PUT", _KNOWLEDGE_BASE),
+    Call("knowledge_bases", "delete", "DELETE", _KNOWLEDGE_BASE),
+    Call("data_sources", "create", "POST", _DATA_SOURCES),
+    Call("data_sources", "list", "GET", _DATA_SOURCES),
+    Call("data_sources", "update", "PUT", f"{_DATA_SOURCES}/{{data_source_uuid}}"),
+    Call("data_sources", "delete", "DELETE", f"{_DATA_SOURCES}/{{data_source_uuid}}"),
+    Call("uploads", "create", "POST", _UPLOADS),
+    Call("schedules", "create", "POST", _SCHEDULES),
+    Call("schedules", "get", "GET", f"{_SCHEDULES}/knowledge-base/{{knowledge_base_uuid}}"),
+    Call("schedules", "delete", "DELETE", f"{_SCHEDULES}/{{uuid}}"),
+    Call("agents", "create", "POST", _AGENTS),
+    Call("agents", "list", "GET", _AGENTS),
+    Call("agents", "get", "GET", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "update", "PUT", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "delete", "DELETE", f"{_AGENTS}/{{agent_uuid}}"),
+    Call("agents", "attach_all", "POST", _AGENT_KNOWLEDGE_BASES),
+    Call("agents", "attach", "POST", f"{_AGENT_KNOWLEDGE_BASES}/{{knowledge_base_uuid}}"),
+    Call("agents", "detach", "DELETE", f"{_AGENT_KNOWLEDGE_BASES}/{{knowledge_base_uuid}}"),
 )
 _BY_NAME = {call.name: call for call in CALLS} | {
     call.short_name: call for call in CALLS if call.resource == "jobs"
@@ -127,6 +160,25 @@ def match(method: str, path: str) -> CallMatch | WrongMethod | None:
     return None
 
 
+def nearest_call(method: str, path: str) -> str:
+    """The call that a request which is none most likely means, in words, or ``""``.
+
+    Public programs invent calls that start a job, such as ``POST .../knowledge_bases/{}/index``.
+    """
+    segments = path.partition("?")[0].rstrip("/").split("/")
+    if KNOWLEDGE_BASES_PATH in path and segments[-1].lower() in _WORDS_FOR_A_JOB:
+        return f"POST {JOBS_PATH} with {{knowledge_base_uuid}}"
+    known = {_PLACE.sub("{}", str(call)): str(call) for call in CALLS}
+    asked = "/".join("{}" if _UUID.fullmatch(each) else each for each in segments)
+    found = difflib.get_close_matches(f"{method} {asked}", known, n=1, cutoff=0.8)
+    return known[found[0]] if found else ""
+
+
+_WORDS_FOR_A_JOB = frozenset(("index", "reindex", "re-index", "ingest", "sync", "indexing_jobs"))
+_PLACE = re.compile(r"\{[^{}/]*\}")
+_UUID = re.compile(r"(?=.*[0-9])[0-9a-zA-Z]+(?:-[0-9a-zA-Z]+)+|[0-9]+")
+
+
 def named(name: str) -> Call:
     """The call of that name: ``jobs.get``, or short ``get``.
 
@@ -135,5 +187,5 @@ def named(name: str) -> Call:
     try:
         return _BY_NAME[name]
     except KeyError:
-        known = ", ".join(call.short_name for call in CALLS)
+        known = ", ".join(call.usual_name for call in CALLS)
         raise ValueError(f"there is no call {name!r}. There are: {known}") from None

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_indexjob.api.calls import CALLS, CallMatch, match
 from pytest_indexjob.api.calls import path_pattern as path_pattern
+from pytest_indexjob.api.knowledge_bases import (
+    DATABASE_STATUS,
+    FileUpload,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+    ScheduledIndexing,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.wire import (
     INT64,
@@ -35,7 +42,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 class Operation(NamedTuple):
     """One call with the shapes of its answers.
 
-    ``name`` is the client's method, ``path`` a template, ``body`` and ``error`` are JSON Schemas.
+    ``name`` is the client's method, or the call's name where the client has none; ``path`` is a
+    template; ``body`` and ``error`` are JSON Schemas.
     """
 
     name: str
@@ -73,6 +81,17 @@ _JOBS = json_object({"jobs": array(_JOB), "links": _LINKS, "meta": _META})
 _DATA_SOURCES = json_object({"indexed_data_sources": array(_DATA_SOURCE)})
 _SIGNED_URL = json_object({"signed_url": URL.schema}, ("signed_url",))
 
+_BASE = object_of(KnowledgeBase, required=("uuid",)).schema
+_ONE_BASE = json_object({"knowledge_base": _BASE}, ("knowledge_base",))
+_BASE_SOURCE = object_of(KnowledgeBaseDataSource, required=("uuid",)).schema
+_ONE_BASE_SOURCE = json_object(
+    {"knowledge_base_data_source": _BASE_SOURCE}, ("knowledge_base_data_source",)
+)
+_SCHEDULE = json_object({"indexing_info": object_of(ScheduledIndexing).schema}, ("indexing_info",))
+# Of an agent only what knowledge bases need is known here; the rest is kept as it came.
+_AGENT = json_object({"uuid": TEXT.schema, "knowledge_bases": array(_BASE)}, ("uuid",))
+_ONE_AGENT = json_object({"agent": _AGENT}, ("agent",))
+
 _BODIES = {
     "jobs.get": _ONE_JOB,
     "jobs.list": _JOBS,
@@ -81,9 +100,40 @@ _BODIES = {
     "jobs.data_sources": _DATA_SOURCES,
     "jobs.details_signed_url": _SIGNED_URL,
     "jobs.list_for_knowledge_base": _JOBS,
+    "knowledge_bases.create": _ONE_BASE,
+    "knowledge_bases.list": json_object(
+        {"knowledge_bases": array(_BASE), "links": _LINKS, "meta": _META}
+    ),
+    "knowledge_bases.get": json_object(
+        {"knowledge_base": _BASE, "database_status": DATABASE_STATUS.schema}, ("knowledge_base",)
+    ),
+    "knowledge_bases.update": _ONE_BASE,
+    "knowledge_bases.delete": json_object({"uuid": TEXT.schema}),
+    "data_sources.create": _ONE_BASE_SOURCE,
+    "data_sources.list": json_object(
+        {"knowledge_base_data_sources": array(_BASE_SOURCE), "links": _LINKS, "meta": _META}
+    ),
+    "data_sources.update": _ONE_BASE_SOURCE,
+    "data_sources.delete": json_object(
+        {"data_source_uuid": TEXT.schema, "knowledge_base_uuid": TEXT.schema}
+    ),
+    "uploads.create": json_object(
+        {"request_id": TEXT.schema, "uploads": array(object_of(FileUpload).schema)}
+    ),
+    "schedules.create": _SCHEDULE,
+    "schedules.get": _SCHEDULE,
+    "schedules.delete": _SCHEDULE,
+    "agents.create": _ONE_AGENT,
+    "agents.list": json_object({"agents": array(_AGENT), "links": _LINKS, "meta": _META}),
+    "agents.get": _ONE_AGENT,
+    "agents.update": _ONE_AGENT,
+    "agents.delete": _ONE_AGENT,
+    "agents.attach_all": _ONE_AGENT,
+    "agents.attach": _ONE_AGENT,
+    "agents.detach": _ONE_AGENT,
 }
 CONTRACT: tuple[Operation, ...] = tuple(
-    Operation(call.short_name, call.method, call.path, _BODIES[call.name], _ERROR) for call in CALLS
+    Operation(call.usual_name, call.method, call.path, _BODIES[call.name], _ERROR) for call in CALLS
 )
 _OPERATIONS = dict(zip(CALLS, CONTRACT, strict=True))
 

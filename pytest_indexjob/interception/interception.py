@@ -94,7 +94,10 @@ class Interception:
     def simulate(self, simulator: Simulator) -> None:
         """Let the simulator answer."""
         self.source = simulator
-        simulator.on_start = self._limits.begin
+
+    def begin(self) -> None:
+        """Let the limits count anew: the test started a job, and what follows may be as long."""
+        self._limits.begin()
 
     def play(self, playback: Playback, *, strict: bool, recorder: Recorder | None = None) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed.

@@ -290,7 +290,10 @@ def simulate(
             pytrace=False,
         )
     simulator = Simulator(
-        interception.clock, journal=interception.journal, base_url=settings.base_url
+        interception.clock,
+        journal=interception.journal,
+        base_url=settings.base_url,
+        on_start=interception.begin,
     )
     interception.simulate(simulator)
     return simulator

@@ -7,6 +7,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import CallMatch, match
+from pytest_indexjob.api.knowledge_bases import (
+    NUMBER,
+    DatabaseStatus,
+    FileUpload,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+    ScheduledIndexing,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.wire import BOOL, INT64, TEXT, TIME, UINT64, UUID, Kind, WireModel
 from pytest_indexjob.exchange import Request, Response
@@ -21,6 +29,7 @@ _EXAMPLES: dict[Kind, Any] = {
     INT64: _NUMBER,
     UINT64: "12345",
     BOOL: True,
+    NUMBER: 123.0,
 }
 
 
@@ -45,11 +54,18 @@ def example_job() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     job = {"job": example_job()}
-    page = {
-        "jobs": [example_job()],
+    rest = {
         "links": {"pages": dict.fromkeys(("first", "previous", "next", "last"), _TEXT)},
         "meta": dict.fromkeys(("page", "pages", "total"), _NUMBER),
     }
+    page = {"jobs": [example_job()], **rest}
+    base = _example_object(KnowledgeBase)
+    one_base = {"knowledge_base": base}
+    source = _example_object(KnowledgeBaseDataSource)
+    one_source = {"knowledge_base_data_source": source}
+    schedule = {"indexing_info": _example_object(ScheduledIndexing)}
+    agent = {"uuid": _EXAMPLES[UUID], "name": _TEXT, "knowledge_bases": [base]}
+    one_agent = {"agent": agent}
     return {
         "jobs.get": job,
         "jobs.create": job,
@@ -58,6 +74,33 @@ def _bodies() -> dict[str, Any]:
         "jobs.list_for_knowledge_base": page,
         "jobs.data_sources": {"indexed_data_sources": [_example_object(IndexedDataSource)]},
         "jobs.details_signed_url": {"signed_url": _TEXT},
+        "knowledge_bases.create": one_base,
+        "knowledge_bases.list": {"knowledge_bases": [base], **rest},
+        "knowledge_bases.get": {
+            **one_base,
+            "database_status": DatabaseStatus.CREATING.value,
+        },
+        "knowledge_bases.update": one_base,
+        "knowledge_bases.delete": {"uuid": _EXAMPLES[UUID]},
+        "data_sources.create": one_source,
+        "data_sources.list": {"knowledge_base_data_sources": [source], **rest},
+        "data_sources.update": one_source,
+        "data_sources.delete": {
+            "data_source_uuid": _EXAMPLES[UUID],
+            "knowledge_base_uuid": _EXAMPLES[UUID],
+        },
+        "uploads.create": {"request_id": _TEXT, "uploads": [_example_object(FileUpload)]},
+        "schedules.create": schedule,
+        "schedules.get": schedule,
+        "schedules.delete": schedule,
+        "agents.create": one_agent,
+        "agents.list": {"agents": [agent], **rest},
+        "agents.get": one_agent,
+        "agents.update": one_agent,
+        "agents.delete": one_agent,
+        "agents.attach_all": one_agent,
+        "agents.attach": one_agent,
+        "agents.detach": one_agent,
     }
 
 

@@ -303,7 +303,7 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
 
 
 _COUNT_NAMES = ("files", "failed_items", "skipped_items", "removed_items", "total_bytes")
-_OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration")
+_OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration", "ends")
 
 
 def _share(total: int, parts: int, at: int) -> int:
@@ -553,7 +553,7 @@ def get(name: str, **overrides: Any) -> Scenario:
 
     ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``,
     ``total_bytes`` (of all data sources together), ``data_sources`` (how many), ``duration``
-    (seconds). Raises ``ValueError``, with the names most like it, for an unknown name, and for
+    (seconds), ``ends`` (how each data source ends, as ``("UPDATED", "FAILED")``). Raises ``ValueError``, with the names most like it, for an unknown name, and for
     overrides that contradict each other or the end; ``TypeError`` for an unknown override.
     """
     if name not in _CATALOGUE:
@@ -568,6 +568,9 @@ def get(name: str, **overrides: Any) -> Scenario:
             raise TypeError(
                 f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}"
             )
+    if "ends" in overrides:
+        ends = tuple(DataSourceStatus.parse(end) for end in overrides.pop("ends"))
+        return _with_ends(get(name, **{"data_sources": len(ends), **overrides}), ends)
     for override, value in overrides.items():
         if not isinstance(value, int | float):
             raise ValueError(f"{override} must be a number, not {value!r}")
@@ -580,6 +583,73 @@ def _built(name: str, overrides: tuple[tuple[str, Any], ...]) -> Scenario:
     entry = _CATALOGUE[name]
     steps = entry.build(name, **{**entry.defaults, **dict(overrides)})
     return Scenario(name=name, steps=steps, summary=entry.summary, **entry.form)
+
+
+def _with_ends(scenario: Scenario, ends: tuple[DataSourceStatus, ...]) -> Scenario:
+    """The scenario with an end of its own for each data source."""
+    if len(ends) != scenario.data_source_count:
+        raise ValueError(
+            f"{scenario.name}: ends names {len(ends)} data sources, the job has"
+            f" {scenario.data_source_count}"
+        )
+    status = _status_of(ends)
+    if status is not scenario.status:
+        raise ValueError(
+            f"{scenario.name}: a job whose data sources end so ends {status.name}, not"
+            f" {scenario.status.name}"
+        )
+    steps = [
+        dataclasses.replace(step, data_sources=_ended(step.data_sources, ends))
+        for step in scenario.steps
+    ]
+    return dataclasses.replace(scenario, steps=tuple(steps))
+
+
+def _status_of(ends: tuple[DataSourceStatus, ...]) -> IndexingJobStatus:
+    """How a job ends whose data sources end so: a guess."""
+    kinds = set(ends)
+    if kinds == {DataSourceStatus.FAILED}:
+        return IndexingJobStatus.FAILED
+    if DataSourceStatus.CANCELLED in kinds:
+        return IndexingJobStatus.CANCELLED
+    if kinds & {DataSourceStatus.FAILED, DataSourceStatus.PARTIALLY_UPDATED}:
+        return IndexingJobStatus.PARTIAL
+    if kinds == {DataSourceStatus.NOT_UPDATED}:
+        return IndexingJobStatus.NO_CHANGES
+    return IndexingJobStatus.COMPLETED
+
+
+def _ended(
+    sources: tuple[IndexedDataSource, ...], ends: tuple[DataSourceStatus, ...]
+) -> tuple[IndexedDataSource, ...]:
+    running = (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN)
+    return tuple(
+        source if source.status in running else _with_end(source, end)
+        for source, end in zip(sources, ends, strict=False)
+    )
+
+
+def _with_end(source: IndexedDataSource, end: DataSourceStatus) -> IndexedDataSource:
+    files = source.total_file_count
+    failed = {
+        DataSourceStatus.FAILED: files,
+        DataSourceStatus.PARTIALLY_UPDATED: max(source.failed_item_count, min(files, 1)),
+    }.get(end, 0)
+    is_unchanged = end is DataSourceStatus.NOT_UPDATED
+    skipped = files if is_unchanged else min(source.skipped_item_count, files - failed)
+    indexed = files - failed - skipped
+    error = _FAILED_FILE if failed else ("", "")
+    return dataclasses.replace(
+        source,
+        status=end,
+        failed_item_count=failed,
+        skipped_item_count=skipped,
+        indexed_item_count=indexed,
+        indexed_file_count=indexed,
+        total_bytes_indexed=source.total_bytes * indexed // files if files else 0,
+        error_msg=error[0],
+        error_details=error[1],
+    )
 
 
 def outcomes() -> tuple[Scenario, ...]:

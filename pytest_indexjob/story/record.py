@@ -113,7 +113,7 @@ _LANES = {
 def _lane(request: Request) -> str:
     found = match(request.method, api_path(request.url).rstrip("/"))
     return (
-        _LANES.get(found.call.name, found.call.short_name)
+        _LANES.get(found.call.name, found.call.usual_name)
         if isinstance(found, CallMatch)
         else "other"
     )

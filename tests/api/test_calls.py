@@ -3,14 +3,25 @@ documented example read."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
 from pytest_indexjob import IndexingJobClient, Simulator, VirtualClock
-from pytest_indexjob.api.calls import API_URL, CALLS, CallMatch, WrongMethod, api_path, match, named
-from pytest_indexjob.api.schema import CONTRACT, operation_of
+from pytest_indexjob.api.calls import (
+    API_URL,
+    CALLS,
+    CallMatch,
+    WrongMethod,
+    api_path,
+    match,
+    named,
+    nearest_call,
+)
+from pytest_indexjob.api.schema import CONTRACT, json_schema, operation_of
 from pytest_indexjob.checking.coverage import outcomes_of
 from pytest_indexjob.exchange import Exchange, Request, Response
 from pytest_indexjob.simulation.documented import DocumentedExample
@@ -19,33 +30,102 @@ HEADERS = (("Authorization", "Bearer any"),)
 NAMES = [call.name for call in CALLS]
 
 
+JOBS = [call.name for call in CALLS if call.resource == "jobs"]
+
+
+def path_of(call):
+    return call.path_with(*["some-uuid"] * call.path.count("{"))
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_each_call_of_jobs_has_a_method_of_the_client(name):
+    # IndexingJobClient is a client of indexing jobs: the other calls need none.
+    assert callable(getattr(IndexingJobClient, named(name).short_name))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_each_call_has_a_method_of_the_client_a_shape_and_an_example(name):
+def test_each_call_has_a_shape_and_an_example(name):
     call = named(name)
-    path = call.path.replace("{uuid}", "some-uuid")
-    assert callable(getattr(IndexingJobClient, call.short_name))
-    assert operation_of(call.method, path).call == str(call)
-    example = DocumentedExample().handle(Request(call.method, API_URL + path))
+    operation = operation_of(call.method, path_of(call))
+    assert operation.call == str(call)
+    example = DocumentedExample().handle(Request(call.method, API_URL + path_of(call)))
     assert example.status == 200
+    jsonschema.validate(json.loads(example.body), json_schema(operation))
+
+
+class Whole:
+    """A simulator with a member of each resource, and what each call needs to be granted."""
+
+    def __init__(self):
+        self.simulator = Simulator(VirtualClock())
+        base = self.simulator.add_knowledge_base().uuid
+        source = self.simulator.add_data_source(base).uuid
+        job = self.simulator.start(duration=1, knowledge_base_uuid=base).uuid
+        self.simulator.clock.advance(1)
+        agent = self.made("agents.create", {"name": "an agent"})["agent"]["uuid"]
+        self.uuids = {
+            "uuid": job,
+            "knowledge_base_uuid": base,
+            "data_source_uuid": source,
+            "agent_uuid": agent,
+        }
+        self.bodies = {
+            "jobs.create": {"knowledge_base_uuid": base},
+            "knowledge_bases.create": {"name": "documents"},
+            "data_sources.create": {"web_crawler_data_source": {"base_url": "https://a.example"}},
+            "uploads.create": {"files": [{"file_name": "a.txt", "file_size": "3"}]},
+            "schedules.create": {"knowledge_base_uuid": base, "days": [1], "time": "03:00"},
+        }
+
+    def made(self, name, body):
+        return json.loads(self.ask(named(name), named(name).path, body).body)
+
+    def ask(self, call, path, body):
+        request = Request(call.method, API_URL + path, HEADERS, json.dumps(body).encode())
+        return self.simulator.handle(request)
+
+    def path(self, call):
+        path = call.path
+        if call.resource == "schedules" and call.short_name != "create":
+            schedule = self.made("schedules.create", self.bodies["schedules.create"])
+            return path.format(**{**self.uuids, "uuid": schedule["indexing_info"]["uuid"]})
+        return path.format(**self.uuids)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_call_has_a_handler_and_a_place_in_coverage(name):
-    call = named(name)
-    simulator = Simulator(VirtualClock())
-    uuid = simulator.start(duration=1).uuid
-    simulator.clock.advance(1)
-    body = b'{"knowledge_base_uuid": "x"}' if call.method == "POST" else b"{}"
-    answer = simulator.handle(
-        Request(call.method, API_URL + call.path.replace("{uuid}", uuid), HEADERS, body)
-    )
+    call, whole = named(name), Whole()
+    path = whole.path(call)
+    if call.name == "agents.detach":
+        whole.ask(named("agents.attach"), path, {})
+    answer = whole.ask(call, path, whole.bodies.get(name, {}))
     assert answer.status == 200
-    assert simulator.journal.misses == []
+    assert whole.simulator.journal.misses == []
+    jsonschema.validate(json.loads(answer.body), json_schema(operation_of(call.method, path)))
     # Only a call's empty body is an item of coverage; another page's says nothing.
-    empty = Exchange(
-        Request(call.method, API_URL + call.path.replace("{uuid}", uuid)), Response(200)
-    )
+    empty = Exchange(Request(call.method, API_URL + path), Response(200))
     assert "fault:empty-body" in outcomes_of([empty])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        (
+            "POST",
+            "/v2/gen-ai/knowledge_bases/61f7a3de-b5f1/index",
+            "POST /v2/gen-ai/indexing_jobs with {knowledge_base_uuid}",
+        ),
+        ("GET", "/v2/gen-ai/indexing_job/61f7a3de-b5f1", "GET /v2/gen-ai/indexing_jobs/{uuid}"),
+        ("GET", "/v2/gen-ai/knowledge-bases", "GET /v2/gen-ai/knowledge_bases"),
+        ("GET", "/v2/account", ""),
+    ],
+)
+def test_a_request_that_is_no_call_is_told_the_nearest(method, path, meant):
+    assert nearest_call(method, path) == meant
+    simulator = Simulator(VirtualClock())
+    simulator.handle(Request(method, API_URL + path, HEADERS))
+    (miss,) = simulator.journal.misses
+    assert (f"Did you mean {meant}?" in str(miss)) is bool(meant)
 
 
 def test_the_contract_lists_the_same_calls():
@@ -67,7 +147,7 @@ def test_a_request_is_a_call_or_a_wrong_method_or_none():
 
 def test_the_short_names_stay_valid_for_jobs():
     for call in CALLS:
-        assert named(call.name) is named(call.short_name) is call
+        assert named(call.name) is named(call.usual_name) is call
     with pytest.raises(ValueError, match=r"there is no call 'start'. There are: get, list, create"):
         named("start")
 

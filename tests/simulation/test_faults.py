@@ -25,6 +25,7 @@ from pytest_indexjob import (
     VirtualClock,
     faults,
 )
+from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.interception import Interception
 
 API = "https://api.digitalocean.com"
@@ -49,8 +50,7 @@ def service():
 
 @pytest.fixture
 def interception(service):
-    started = Interception(service.journal, service.clock).start()
-    service._keeps_journal = False
+    started = Interception(Journal(), service.clock).start()
     started.simulate(service)
     yield started
     started.stop()

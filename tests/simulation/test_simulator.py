@@ -28,7 +28,7 @@ from pytest_indexjob import (
     scenarios,
 )
 from pytest_indexjob.api.schema import json_schema, operation_of
-from pytest_indexjob.exchange import Request
+from pytest_indexjob.exchange import Journal, Request
 from pytest_indexjob.interception.interception import Interception
 
 API = "https://api.digitalocean.com"
@@ -42,8 +42,7 @@ def service():
 
 
 def client_of(service, **options):
-    interception = Interception(service.journal, service.clock)
-    service._keeps_journal = False
+    interception = Interception(Journal(), service.clock)
     interception.simulate(service)
     return IndexingJobClient(
         "any", session=interception.session(), clock=service.clock, retries=0, **options

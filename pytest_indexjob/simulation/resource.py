@@ -1,0 +1,135 @@
+"""What the resources share: refusals, pages with their links, bodies in JSON, uuids and times."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from pytest_indexjob.api.calls import api_path
+from pytest_indexjob.api.models import utc
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pytest_indexjob.exchange import Request
+    from pytest_indexjob.simulation.simulator import Simulator
+
+Handler = Callable[..., bytes]
+
+# Version 1 uuids of one machine, as the live service's are. Counted up, so that a run repeats
+# itself.
+_NODE = "11f0-9c3a-0a58a9feac02"
+_LARGEST_BODY = 1024 * 1024
+_PER_PAGE = 20  # a guess; the most is one too
+_MOST_PER_PAGE = 200
+# Sums of floats fall short of a moment by less than a clock could tell.
+ROUNDING = 1e-6
+
+
+class Refusal(Exception):
+    """An error answer, raised by the call that found the reason."""
+
+    def __init__(self, status: int, id: str, message: str, *headers: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.id = id
+        self.message = message
+        self.headers = headers
+
+
+def bad_argument(message: str) -> Refusal:
+    """The refusal of a request whose body or query is wrong."""
+    return Refusal(400, "invalid_argument", message)
+
+
+def not_found() -> Refusal:
+    """The refusal of a request for a resource that is not there."""
+    return Refusal(404, "not_found", "The resource you requested could not be found.")
+
+
+class Resource:
+    """One kind of resource: its state, and a handler for each of its calls."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The handler of each call, by the call's name."""
+        raise NotImplementedError
+
+    def _now(self) -> float:
+        return self._simulator.clock.monotonic()
+
+    def _wall_time(self) -> float:
+        """Seconds since the epoch."""
+        return self._simulator.epoch + self._now()
+
+    def _time(self, at: float) -> datetime:
+        """The time of day of a moment of the monotonic clock, in whole seconds as the service's."""
+        return utc(int(self._simulator.epoch + at + ROUNDING))
+
+    def _page(self, request: Request, items: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The items of the page that a request asks for, the newest first, and the links and meta.
+
+        The order is a guess.
+        """
+        parts = urlsplit(request.url)
+        query = parse_qs(parts.query)
+        page = _number(query, "page", 1)
+        per_page = min(_number(query, "per_page", _PER_PAGE), _MOST_PER_PAGE)
+        total = len(items)
+        pages = max(-(-total // per_page), 1)
+        last = total - (page - 1) * per_page
+        shown = items[max(last - per_page, 0) : max(last, 0)][::-1]
+        near = {"first": 1, "previous": page - 1, "next": page + 1, "last": pages}
+        if page == 1:
+            del near["first"], near["previous"]
+        if page >= pages:
+            del near["next"], near["last"]
+        base = self._simulator.served_at or self._simulator.base_url
+        path = api_path(request.url)
+        links = {
+            name: f"{base}{path}?page={number}&per_page={per_page}" for name, number in near.items()
+        }
+        return shown, links_and_meta(links, page, pages, total)
+
+
+def links_and_meta(links: dict[str, str], page: int, pages: int, total: int) -> dict[str, Any]:
+    """What follows the items of a list."""
+    return {
+        "links": {"pages": links},
+        "meta": {"page": page, "pages": pages, "total": total},
+    }
+
+
+def written(body: dict[str, Any]) -> bytes:
+    """A JSON object as bytes."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def json_object(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body. Raises ``Refusal`` for any other body."""
+    if len(request.body) > _LARGEST_BODY:
+        raise bad_argument(f"the body is larger than {_LARGEST_BODY} bytes")
+    try:
+        body = json.loads(request.body or b"{}")
+    except (ValueError, RecursionError):
+        raise bad_argument("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise bad_argument("the body must be a JSON object")
+    return body
+
+
+def made_uuid(first: int, number: int, group: str = "b5f1") -> str:
+    """The uuid of a resource's member: ``first`` is the resource's own, ``number`` counts up."""
+    return f"{(first + number) & 0xFFFFFFFF:08x}-{group}-{_NODE}"
+
+
+def _number(query: dict[str, list[str]], name: str, default: int) -> int:
+    text = query.get(name, [str(default)])[0]
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise bad_argument(f"{name} must be a whole number of 1 or more")
+    return int(text)

@@ -1,0 +1,413 @@
+"""The knowledge base around the job: knowledge bases, data sources, uploads, schedules, agents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import requests
+import yaml
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from pytest_indexjob import DatabaseStatus, Simulator, VirtualClock
+from pytest_indexjob.api.calls import CALLS, named
+from pytest_indexjob.api.schema import FORMATS, json_schema, operation_of
+from pytest_indexjob.exchange import Request
+from pytest_indexjob.simulation.server import LoopbackServer
+
+API = "https://api.digitalocean.com"
+ROOT = "/v2/gen-ai"
+BASES = f"{ROOT}/knowledge_bases"
+JOBS = f"{ROOT}/indexing_jobs"
+SCHEDULES = f"{ROOT}/scheduled-indexing"
+AGENTS = f"{ROOT}/agents"
+UPLOADS = f"{BASES}/data_sources/file_upload_presigned_urls"
+TOKEN = (("Authorization", "Bearer any"),)
+SPACES = {"spaces_data_source": {"bucket_name": "manuals", "region": "nyc3"}}
+
+
+@pytest.fixture
+def service():
+    return Simulator(VirtualClock(), requests_per_minute=None)
+
+
+def ask(service, method, path, body=None):
+    sent = b"" if body is None else json.dumps(body).encode()
+    answer = service.handle(Request(method, API + path, TOKEN, sent))
+    return answer.status, json.loads(answer.body)
+
+
+def granted(service, method, path, body=None):
+    status, answer = ask(service, method, path, body)
+    assert status == 200, answer
+    return answer
+
+
+def state_of(service):
+    return (
+        service.knowledge_bases,
+        service.data_sources,
+        service.jobs,
+        service.uploads,
+        service.schedules,
+        service.agents,
+    )
+
+
+def test_a_database_takes_its_time_and_a_job_has_to_wait(service):
+    base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
+    assert granted(service, "GET", f"{BASES}/{base}")["database_status"] == "CREATING"
+    status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base})
+    assert (status, error["message"]) == (400, "failed to get db creds")
+    service.clock.advance(service.database_delay)
+    assert granted(service, "GET", f"{BASES}/{base}")["database_status"] == "ONLINE"
+    granted(service, "POST", JOBS, {"knowledge_base_uuid": base})
+
+
+@pytest.mark.parametrize(
+    ("life", "end"),
+    [
+        ("online", DatabaseStatus.ONLINE),
+        ("unhealthy", DatabaseStatus.UNHEALTHY),
+        ("decommissioned", DatabaseStatus.DECOMMISSIONED),
+        ("never", DatabaseStatus.CREATING),
+    ],
+)
+def test_the_lives_of_a_database(service, life, end):
+    service.plan_database(life, after=30)
+    base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
+    statuses = []
+    for seconds in (29, 1, 10_000):
+        service.clock.advance(seconds)
+        statuses.append(granted(service, "GET", f"{BASES}/{base}")["database_status"])
+    assert statuses == ["CREATING", end, end]
+    with pytest.raises(ValueError, match=r"no life 'offline' of a database\. There are: online"):
+        service.plan_database("offline")
+
+
+def test_a_knowledge_base_with_a_database_of_ones_own_is_ready_at_once(service):
+    body = {"name": "manuals", "database_id": "mine"}
+    base = granted(service, "POST", BASES, body)["knowledge_base"]["uuid"]
+    answer = granted(service, "GET", f"{BASES}/{base}")
+    assert answer["database_status"] == "ONLINE"
+    assert answer["knowledge_base"]["database_id"] == "mine"
+
+
+def test_data_sources_in_the_post_are_indexed_when_the_database_is_online(service):
+    service.plan("partial", ends=("UPDATED", "FAILED"))
+    crawler = {"web_crawler_data_source": {"base_url": "https://docs.example.com"}}
+    body = {"name": "manuals", "datasources": [SPACES, crawler]}
+    base = granted(service, "POST", BASES, body)["knowledge_base"]["uuid"]
+    assert service.jobs == ()
+    service.clock.advance(10_000)
+    (job,) = service.jobs
+    created = service.knowledge_bases[0].created_at
+    assert (job.created_at - created).total_seconds() == service.database_delay
+    assert list(job.data_source_uuids) == [source.uuid for source in service.data_sources]
+    parts = [source.last_datasource_indexing_job for source in service.data_sources]
+    assert parts == list(job.data_source_jobs)
+    assert [part.status.name for part in parts] == ["UPDATED", "FAILED"]
+    last = granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]["last_indexing_job"]
+    assert last == granted(service, "GET", f"{JOBS}/{job.uuid}")["job"]
+
+
+def test_what_a_test_makes_is_there_and_typed(service):
+    base = service.add_knowledge_base("manuals", region="tor1")
+    source = service.add_data_source(base.uuid)
+    assert (base.name, base.region) == ("manuals", "tor1")
+    assert source.spaces_data_source.bucket_name == "documents"
+    job = service.start(knowledge_base_uuid=base.uuid)
+    assert job.knowledge_base_uuid == base.uuid
+    assert service.jobs[0].data_source_uuids == (source.uuid,)
+    assert service.knowledge_bases[0].last_indexing_job == service.jobs[0]
+    with pytest.raises(ValueError, match="a KnowledgeBase has no 'regio'"):
+        service.add_knowledge_base(regio="tor1")
+    with pytest.raises(ValueError, match="there is a knowledge base"):
+        service.add_knowledge_base(uuid=base.uuid)
+
+
+def test_unknown_knowledge_bases_spring_into_being_unless_strict(service):
+    granted(service, "POST", JOBS, {"knowledge_base_uuid": "mine"})
+    assert granted(service, "GET", f"{BASES}/mine")["database_status"] == "ONLINE"
+    service.strict = True
+    assert ask(service, "POST", JOBS, {"knowledge_base_uuid": "other"})[0] == 404
+    with pytest.raises(ValueError, match=r"no knowledge base other: make it with add_knowledge"):
+        service.start(knowledge_base_uuid="other")
+    assert [base.uuid for base in service.knowledge_bases] == ["mine"]
+
+
+def test_lists_have_pages_with_links(service):
+    for at in range(5):
+        service.add_knowledge_base(f"manuals-{at}")
+    page = granted(service, "GET", f"{BASES}?page=2&per_page=2")
+    assert [base["name"] for base in page["knowledge_bases"]] == ["manuals-2", "manuals-1"]
+    assert page["meta"] == {"page": 2, "pages": 3, "total": 5}
+    assert page["links"]["pages"]["next"] == f"{API}{BASES}?page=3&per_page=2"
+
+
+def test_updates_change_what_they_name_and_no_more(service):
+    base = service.add_knowledge_base("manuals", tags=["a"])
+    source = service.add_data_source(base.uuid)
+    service.clock.advance(60)
+    changed = granted(service, "PUT", f"{BASES}/{base.uuid}", {"name": "books"})["knowledge_base"]
+    assert (changed["name"], changed["tags"]) == ("books", ["a"])
+    assert changed["updated_at"] > changed["created_at"]
+    path = f"{BASES}/{base.uuid}/data_sources/{source.uuid}"
+    body = {"chunking_options": {"max_chunk_size": 500}}
+    answer = granted(service, "PUT", path, body)["knowledge_base_data_source"]
+    assert answer["chunking_options"] == {"max_chunk_size": 500}
+    assert answer["spaces_data_source"]["bucket_name"] == "documents"
+
+
+def test_what_is_deleted_is_gone_and_what_is_in_use_stays(service):
+    base = service.add_knowledge_base()
+    source = service.add_data_source(base.uuid)
+    service.start(knowledge_base_uuid=base.uuid, duration=100)
+    before = state_of(service)
+    for path in (f"{BASES}/{base.uuid}", f"{BASES}/{base.uuid}/data_sources/{source.uuid}"):
+        assert ask(service, "DELETE", path)[0] == 409
+    assert state_of(service) == before
+    service.clock.advance(100)
+    granted(service, "DELETE", f"{BASES}/{base.uuid}/data_sources/{source.uuid}")
+    assert service.data_sources == ()
+    granted(service, "DELETE", f"{BASES}/{base.uuid}")
+    assert ask(service, "GET", f"{BASES}/{base.uuid}")[0] == 404
+    assert ask(service, "POST", JOBS, {"knowledge_base_uuid": base.uuid})[0] == 404
+    assert len(service.jobs) == 1
+
+
+def test_no_secret_of_a_data_source_comes_back(service):
+    base = service.add_knowledge_base()
+    path = f"{BASES}/{base.uuid}/data_sources"
+    for kind, secrets in (
+        ("aws_data_source", ("key_id", "secret_key")),
+        ("dropbox_data_source", ("refresh_token",)),
+        ("google_drive_data_source", ("refresh_token",)),
+    ):
+        body = {kind: {**dict.fromkeys(secrets, "very-secret"), "folder": "a", "folder_id": "b"}}
+        answer = granted(service, "POST", path, body)
+        assert "very-secret" not in json.dumps(answer)
+        assert kind in answer["knowledge_base_data_source"]
+
+
+def test_bytes_are_put_to_the_url_of_an_upload(service):
+    body = {
+        "files": [{"file_name": "a b.txt", "file_size": 3}, {"file_name": "c", "file_size": "1"}]
+    }
+    uploads = granted(service, "POST", UPLOADS, body)["uploads"]
+    url = uploads[0]["presigned_url"]
+
+    def put(url, data):
+        return service.handle(Request("PUT", url, (), data)).status
+
+    assert put(url, b"abcd") == 400
+    assert put(f"{url}x", b"abc") == 403
+    assert put(url, b"abc") == 200
+    first, second = service.uploads
+    assert (first.file_name, first.body, first.is_complete) == ("a b.txt", b"abc", True)
+    assert first.object_key == uploads[0]["object_key"]
+    service.clock.advance(service.upload_lifetime + 1)
+    assert put(uploads[1]["presigned_url"], b"c") == 403
+    assert not service.uploads[1].is_complete
+    assert second.body is None
+
+
+def test_uploads_by_a_server_lead_to_the_server(service):
+    server = LoopbackServer(service.handle, clock=service.clock).start()
+    service.serve_at(server.url)
+    try:
+        body = {"files": [{"file_name": "a.txt", "file_size": 3}]}
+        answer = requests.post(server.url + UPLOADS, json=body, headers=dict(TOKEN), timeout=10)
+        url = answer.json()["uploads"][0]["presigned_url"]
+        assert url.startswith(server.url)
+        assert requests.put(url, data=b"abc", timeout=10).status_code == 200
+    finally:
+        server.stop()
+    assert service.uploads[0].body == b"abc"
+
+
+def test_at_the_scheduled_moments_jobs_start(service):
+    base = service.add_knowledge_base()
+    service.add_data_source(base.uuid)
+    body = {"knowledge_base_uuid": base.uuid, "days": [1, 7], "time": "03:30"}
+    made = granted(service, "POST", SCHEDULES, body)["indexing_info"]
+    assert ask(service, "POST", SCHEDULES, body)[0] == 409
+    service.clock.advance(7 * 86400)
+    started = [(job.created_at.isoweekday(), f"{job.created_at:%H:%M}") for job in service.jobs]
+    assert sorted(started) == [(1, "03:30"), (7, "03:30")]
+    path = f"{SCHEDULES}/knowledge-base/{base.uuid}"
+    info = granted(service, "GET", path)["indexing_info"]
+    assert info["last_ran_at"] < info["next_run_at"]
+    gone = granted(service, "DELETE", f"{SCHEDULES}/{made['uuid']}")["indexing_info"]
+    assert "deleted_at" in gone
+    service.clock.advance(30 * 86400)
+    assert len(service.jobs) == 2
+    assert ask(service, "GET", path)[0] == 404
+
+
+def test_an_agent_keeps_what_it_was_given_and_its_knowledge_bases(service):
+    base = service.add_knowledge_base()
+    agent = granted(service, "POST", AGENTS, {"name": "helper", "temperature": 0.5})["agent"]
+    path = f"{AGENTS}/{agent['uuid']}/knowledge_bases/{base.uuid}"
+    granted(service, "POST", path)
+    service.start(knowledge_base_uuid=base.uuid, duration=1)
+    service.clock.advance(1)
+    shown = granted(service, "GET", f"{AGENTS}/{agent['uuid']}")["agent"]
+    assert shown["temperature"] == 0.5
+    assert shown["knowledge_bases"][0]["last_indexing_job"]["status"].endswith("COMPLETED")
+    assert ask(service, "DELETE", f"{BASES}/{base.uuid}")[0] == 409
+    granted(service, "DELETE", path)
+    granted(service, "DELETE", f"{BASES}/{base.uuid}")
+    granted(service, "DELETE", f"{AGENTS}/{agent['uuid']}")
+    assert service.agents == ()
+
+
+def test_a_tests_own_answers_go_first(service):
+    service.answer("GET", f"{ROOT}/models", json={"models": []}, times=1)
+    service.answer("GET", "/v2/databases/{uuid}", json=lambda request: {"asked": request.url})
+    service.answer("GET", f"{JOBS}/{{uuid}}", status=503)
+    assert granted(service, "GET", f"{ROOT}/models?page=1") == {"models": []}
+    assert granted(service, "GET", "/v2/databases/7") == {"asked": f"{API}/v2/databases/7"}
+    assert service.handle(Request("GET", f"{API}{JOBS}/x", TOKEN)).status == 503
+    assert service.journal.misses == []
+    assert len(service.journal) == 3
+    assert ask(service, "GET", f"{ROOT}/models")[0] == 404
+    assert len(service.journal.misses) == 1
+    for wrong in ({"path": "models"}, {"path": "/a", "status": 9}, {"path": "/a", "times": 0}):
+        with pytest.raises(ValueError, match=r"path|status|times"):
+            service.answer("GET", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (BASES, {"uuid": 5}),
+        (BASES, {"name": "ab"}),
+        (BASES, {"name": "a" * 64}),
+        (BASES, {"name": "a name"}),
+        (BASES, {"name": 5}),
+        (BASES, {"name": "manuals", "tags": "a"}),
+        (BASES, {"name": "manuals", "datasources": {}}),
+        (BASES, {"name": "manuals", "datasources": [{}]}),
+        (BASES, {"name": "manuals", "datasources": [SPACES, {"spaces_data_source": 1}]}),
+        (f"{BASES}/BASE/data_sources", {}),
+        (f"{BASES}/BASE/data_sources", {"data_source": {"bucket_name": "a"}}),
+        (f"{BASES}/BASE/data_sources", {**SPACES, "aws_data_source": {}}),
+        (f"{BASES}/BASE/data_sources", {**SPACES, "knowledge_base_uuid": "other"}),
+        (f"{BASES}/BASE/data_sources", {**SPACES, "chunking_algorithm": "BEST"}),
+        (f"{BASES}/BASE/data_sources", {"web_crawler_data_source": {"crawling_option": "ALL"}}),
+        (JOBS, {"knowledge_base_uuid": "BASE", "data_source_uuids": ["OTHER"]}),
+        (JOBS, {"knowledge_base_uuid": "BASE", "data_source_uuids": ["unknown"]}),
+        (UPLOADS, {"files": []}),
+        (UPLOADS, {"files": [{"file_name": "a", "file_size": -1}]}),
+        (UPLOADS, {"files": [{"file_name": "a", "file_size": 1}, {"file_name": 1}]}),
+        (SCHEDULES, {"knowledge_base_uuid": "BASE", "days": [8], "time": "03:00"}),
+        (SCHEDULES, {"knowledge_base_uuid": "BASE", "days": [1], "time": "24:00"}),
+        (AGENTS, {"uuid": 5}),
+        (AGENTS, {"name": "a", "knowledge_base_uuid": "BASE"}),
+    ],
+)
+def test_bad_input_is_refused_and_makes_nothing(service, path, body):
+    base, other = service.add_knowledge_base().uuid, service.add_knowledge_base().uuid
+    source = service.add_data_source(other).uuid
+    before = state_of(service)
+    text = json.dumps(body).replace("BASE", base).replace("OTHER", source)
+    status, error = ask(service, "POST", path.replace("BASE", base), json.loads(text))
+    assert (status, error["id"]) == (400, "invalid_argument")
+    assert state_of(service) == before
+
+
+# Every answer is valid by the published OpenAPI.
+
+SHAPES = yaml.safe_load((Path(__file__).parents[1] / "data" / "openapi-shapes.yaml").read_text())
+CHECKER = jsonschema.FormatChecker()
+for form, holds in FORMATS.items():
+    CHECKER.checks(form)(holds)
+
+
+def validator(name):
+    schema = {"$ref": f"#/$defs/{name}", "$defs": SHAPES["$defs"]}
+    return jsonschema.Draft202012Validator(schema, format_checker=CHECKER)
+
+
+VALIDATORS = {name: validator(shape) for name, shape in SHAPES["answers"].items()}
+ERROR = validator("error")
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda each: (
+        st.lists(each, max_size=2) | st.dictionaries(st.text(max_size=5), each, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+class EveryCall(RuleBasedStateMachine):
+    """Any calls in any order, with good bodies and bad ones, at any time."""
+
+    @initialize()
+    def begin(self):
+        self.service = Simulator(VirtualClock(), requests_per_minute=None, requests_per_hour=None)
+        base = self.service.add_knowledge_base().uuid
+        self.uuids = ["unknown", base, self.service.add_data_source(base).uuid]
+
+    @rule(
+        call=st.sampled_from(CALLS),
+        data=st.data(),
+        junk=st.dictionaries(
+            st.sampled_from(("uuid", "name", "tags", "datasources", "days", "files")),
+            JSON,
+            max_size=1,
+        ),
+    )
+    def ask(self, call, data, junk):
+        uuids = st.sampled_from(self.uuids)
+        arguments = [data.draw(uuids) for _ in range(call.path.count("{"))]
+        body = {
+            "name": "manuals",
+            "knowledge_base_uuid": data.draw(uuids),
+            "days": [data.draw(st.integers(0, 7))],
+            "time": "12:00",
+            "files": [{"file_name": "a", "file_size": 1}],
+            "datasources": [SPACES],
+        }
+        if call.resource == "data_sources":
+            body = dict(SPACES)
+        elif call.resource == "agents":
+            body = {"name": "a", "knowledge_base_uuids": [data.draw(uuids)]}
+        sent = json.dumps(body | junk).encode() if call.method in ("POST", "PUT") else b""
+        request = Request(call.method, API + call.path_with(*arguments), TOKEN, sent)
+        answer = self.service.handle(request)
+        parsed = json.loads(answer.body)
+        if answer.status == 200:
+            jsonschema.validate(parsed, json_schema(operation_of(call.method, call.path)))
+            if call.name in VALIDATORS:
+                VALIDATORS[call.name].validate(parsed)
+            self.keep_uuids(parsed)
+        else:
+            assert answer.status in (400, 404, 409), parsed
+            ERROR.validate(parsed)
+        assert self.service.journal.misses == []
+
+    def keep_uuids(self, parsed):
+        for value in parsed.values():
+            if isinstance(value, dict) and value.get("uuid") and len(self.uuids) < 12:
+                self.uuids.append(value["uuid"])
+
+    @rule(seconds=st.sampled_from((1, 60, 400, 86400)))
+    def wait(self, seconds):
+        self.service.clock.advance(seconds)
+        state_of(self.service)
+
+
+TestEveryCall = EveryCall.TestCase
+TestEveryCall.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_the_shapes_are_of_all_calls_but_those_of_agents():
+    assert {call.name for call in CALLS if call.resource != "agents"} == set(VALIDATORS)
+    assert named("agents.get").path == f"{AGENTS}/{{agent_uuid}}"

@@ -88,9 +88,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         hide_secrets(call.excinfo.value, item.stash[_INTERCEPTION])
     report: Any = yield
     if _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.totals import facts_of, tell_story
+        from pytest_indexjob.running.totals import facts_of, redact_report, tell_story
 
         interception = item.stash[_INTERCEPTION]
+        redact_report(report, interception)
         tell_story(item, report, interception)
         # Of one test there are several reports of its call, where it has subtests.
         if not report.passed or hasattr(report, "wasxfail"):

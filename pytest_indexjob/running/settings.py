@@ -32,6 +32,8 @@ class RunSettings:
     max_polls: int
     max_hours: float
     anonymize: bool
+    kept_headers: tuple[str, ...]
+    kept_bodies: tuple[str, ...]
     run: str
 
 
@@ -60,6 +62,8 @@ def _read(config: pytest.Config) -> RunSettings:
         max_polls=int(_number(config, "indexjob_max_polls", least=1.0)),
         max_hours=_number(config, "indexjob_max_hours"),
         anonymize=config.getini("indexjob_anonymize"),
+        kept_headers=tuple(config.getini("indexjob_kept_headers")),
+        kept_bodies=tuple(config.getini("indexjob_kept_bodies")),
         run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
     )
 

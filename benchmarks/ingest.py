@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 import tracemalloc
+from functools import partial
 
 import pydo
 import requests
@@ -79,11 +80,19 @@ def whole_ingest():
 
         ingest(client_of(recorded), service.clock.advance)
         service = Simulator(VirtualClock(), requests_per_minute=None)
-        simulated = seconds(lambda: ingest(client_of(service.handle), service.clock.advance))
-        replayed = iter(answers)
-        bare = seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
+        simulated = seconds(partial(ingest, client_of(service.handle), service.clock.advance))
+        replay = partial(_next_of, iter(answers))
+        bare = seconds(partial(ingest, client_of(replay), _no_time))
         ratios.append(simulated / bare)
     return statistics.median(ratios)
+
+
+def _next_of(answers, _request):
+    return next(answers)
+
+
+def _no_time(_seconds):
+    pass
 
 
 def client_of(answer):

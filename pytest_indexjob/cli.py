@@ -356,7 +356,9 @@ def _show(options: argparse.Namespace) -> int:
     if not options.poll_interval > 0:
         raise ValueError(f"--poll-interval must be above 0 seconds, not {options.poll_interval:g}")
     name, exchanges = _polled(options) if options.scenario else _recorded(options)
-    redact = Redaction(environment_secrets(os.environ)).redact_text
+    redaction = Redaction(environment_secrets(os.environ))
+    redact = redaction.redact_text
+    exchanges = [redaction.redact_exchange(each) for each in exchanges]
     if not options.json and not options.html:
         width = shutil.get_terminal_size().columns
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ

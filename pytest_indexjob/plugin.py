@@ -88,9 +88,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         clean_errors(call.excinfo, item.config, item.stash[_INTERCEPTION].redact)
     report: Any = yield
     if _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.reporting import tell_story
+        from pytest_indexjob.running.reporting import redact_report, tell_story
 
         interception = item.stash[_INTERCEPTION]
+        redact_report(report, interception)
         tell_story(item, report, interception)
         # Of one test there are several reports of its call, where it has subtests.
         if not report.passed or hasattr(report, "wasxfail"):

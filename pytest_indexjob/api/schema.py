@@ -161,6 +161,20 @@ FORMATS: dict[str, Callable[[str], bool]] = {
 }
 
 
+def known_fields() -> dict[str, list[Schema]]:
+    """The schemas of every field of the contract that holds one value, or a list of such."""
+    found: dict[str, list[Schema]] = {}
+    waiting = [shape for operation in CONTRACT for shape in (operation.body, operation.error)]
+    while waiting:
+        for name, schema in waiting.pop().get("properties", {}).items():
+            items = schema.get("items", schema)
+            if "properties" in items:
+                waiting.append(items)
+            if items not in found.setdefault(name, []):
+                found[name].append(items)
+    return found
+
+
 def nearest_value(value: str, values: Sequence[str]) -> str:
     """The one of an enum's known values that is most like an unknown one, or ``""``."""
     for enum in WireEnum.__subclasses__():

@@ -10,7 +10,6 @@ is spent. What is not the source's goes on to the real client, below which the g
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.recording.recorder import Recorder
+    from pytest_indexjob.secrecy.redaction import Redaction
     from pytest_indexjob.simulation.simulator import Simulator
     from pytest_indexjob.virtual_time.clock import VirtualClock
 
@@ -44,7 +44,8 @@ class Interception:
     goes to ``journal``, and so does every miss: a request that the source could not answer, a
     connection that the guard stopped. More than ``max_polls`` requests, or sleeping on the clock
     past ``max_hours`` of it, fail the test; both count from the job that the test started last.
-    ``secrets()`` gives the values that no text about the test may hold.
+    ``redaction(credentials)`` gives what takes secrets out of all that is told about the test: those
+    that the user named, and these, which the test's clients sent.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Interception:
         allowed_hosts: Iterable[str] = (),
         max_polls: int = 10_000,
         max_hours: float = 48.0,
-        secrets: Callable[[], Iterable[str]] = tuple,
+        redaction: Callable[[frozenset[str]], Redaction] | None = None,
     ) -> None:
         self.journal = journal
         self.clock = clock
@@ -67,7 +68,10 @@ class Interception:
         self.guard = Guard(journal, test, allowed_hosts)
         self.active = False
         self._test = test
-        self._secrets = secrets
+        self._redaction_of = redaction
+        self._redaction: Redaction | None = None
+        self._sent: frozenset[str] = frozenset()
+        self._exchanges_read = 0
         self._strict = False
         self._api_hosts = frozenset(target_of(url).netloc for url in (API_URL, base_url))
         self._limits = Limits(journal, clock, max_polls, max_hours)
@@ -195,12 +199,31 @@ class Interception:
 
     # What the test is told.
 
-    @functools.cached_property
-    def redact(self) -> Callable[[str], str]:
-        """Takes the secrets out of a text that is to be shown."""
-        from pytest_indexjob.secrecy.redaction import shared_redaction
+    def redact(self, text: str) -> str:
+        """Take the secrets out of a text that is to be shown."""
+        return self._current_redaction().redact_text(text)
 
-        return shared_redaction(tuple(self._secrets())).redact_text
+    def redact_values(self, text: str) -> str:
+        """Take what is surely secret out of a text that may be anything."""
+        return self._current_redaction().redact_values(text)
+
+    def shown_exchanges(self) -> list[Exchange]:
+        """The exchanges as they can be shown, which is as a cassette would keep them."""
+        return list(map(self._current_redaction().redact_exchange, self.journal.exchanges))
+
+    def _current_redaction(self) -> Redaction:
+        """That of what the user named, and of all that the clients have sent so far."""
+        from pytest_indexjob.secrecy.redaction import Redaction, credentials
+
+        new = self.journal.exchanges[self._exchanges_read :]
+        self._exchanges_read += len(new)
+        sent = self._sent.union(
+            *(credentials(each.request.headers, each.request.url) for each in new)
+        )
+        if self._redaction is None or sent != self._sent:
+            self._sent = sent
+            self._redaction = self._redaction_of(sent) if self._redaction_of else Redaction(sent)
+        return self._redaction
 
     @property
     def cassettes(self) -> list[str]:

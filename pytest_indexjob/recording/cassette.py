@@ -46,6 +46,7 @@ _DEEPEST = 50
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
+_MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # of gzip and zstd, which may be cut short
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 _JOB_PATH = re.compile(rf"{JOBS_PATH}/([^/]+)")
 _KNOWLEDGE_BASE_PATH = re.compile(rf"{KNOWLEDGE_BASES_PATH}/([^/]+)")
@@ -263,7 +264,7 @@ def _is_decoded(body: bytes, encoding: str) -> bool:
     try:
         body.decode("utf-8")
     except UnicodeDecodeError:
-        return decoded(body, encoding) == body
+        return decoded(body, encoding) is None and not body.startswith(_MAGIC)
     return True  # encoded bytes are never UTF-8
 
 

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
+from pytest_indexjob.content_coding import PACKAGES
 from pytest_indexjob.exchange import Interaction, Request, Response, target_of
 from pytest_indexjob.recording.cassette import Playback, Recording, dump, load, parse_cassette
 from pytest_indexjob.secrecy.gate import scan
-from pytest_indexjob.secrecy.redaction import Redaction
+from pytest_indexjob.secrecy.redaction import Redaction, credentials, is_placeholder
 from pytest_indexjob.whole_file import write_whole
 
 
@@ -41,6 +42,8 @@ class Recorder:
         *,
         secrets: Iterable[str] = (),
         anonymize: bool = False,
+        keep_headers: Iterable[str] = (),
+        keep_bodies: Iterable[str] = (),
         base_url: str = API_URL,
         run: str = "",
         sharing: int = 1,
@@ -52,10 +55,12 @@ class Recorder:
         self.replaced = 0
         self.sharing = sharing
         self.staged: str | None = None
+        self.replaced_types: set[str] = set()  # of bodies that were replaced whole
         self.hosts: set[str] = set(playback.hosts)
         self._forward = forward
         self._secrets = set(secrets)
         self._anonymize = anonymize
+        self._kept = tuple(keep_headers), tuple(keep_bodies)
         self._base_url = base_url.rstrip("/")
         self._run = run
         self._existed = bool(playback.recordings)
@@ -89,9 +94,7 @@ class Recorder:
 
     def _learn(self, request: Request, response: Response) -> None:
         # The token in use is a secret wherever else it turns up.
-        _, _, credential = request.header("authorization").partition(" ")
-        if credential.strip():
-            self._secrets.add(credential.strip())
+        self._secrets |= credentials(request.headers, request.url)
         # Where a report lies, or a redirect leads, is recorded too.
         for url in (response.header("location"), _signed_url(response.body)):
             if target_of(url).netloc:
@@ -132,10 +135,33 @@ class Recorder:
         )
 
     def _redacted(self, old: Sequence[Interaction], *, anonymize: bool) -> list[Interaction]:
-        redaction = Redaction(self._secrets, anonymize=anonymize)
+        for request, response in self.recorded:
+            if response.plain_body is None:
+                raise self._undecodable(request, response)
+        headers, bodies = self._kept
+        redaction = Redaction(
+            self._secrets, keep_headers=headers, keep_bodies=bodies, anonymize=anonymize
+        )
         for item in old:
             redaction.redact(item)  # so that no number that it holds is given twice
-        return [redaction.redact(self._canonical(item)) for item in self.recorded]
+        redacted = [redaction.redact(self._canonical(item)) for item in self.recorded]
+        self.replaced_types = {
+            item.response.header("content-type").partition(";")[0].strip() or "no type"
+            for item, was in zip(redacted, self.recorded, strict=True)
+            if is_placeholder(item.response.body) and not is_placeholder(was.response.body)
+        }
+        return redacted
+
+    def _undecodable(self, request: Request, response: Response) -> CassetteError:
+        coding = response.header("content-encoding")
+        package = PACKAGES.get(coding.strip().lower(), "")
+        way_out = f": pip install {package}" if package else ": ask for another Accept-Encoding"
+        return CassetteError(
+            f"{self.path} was not written: the body of the answer to {request!r} is in the coding"
+            f" {coding[:40]!r}, which can't be undone here, so no secret could be found in it. To"
+            f" record it{way_out}",
+            path=self.path,
+        )
 
     def _canonical(self, item: Interaction) -> Interaction:
         """With the API's own address, so that a recording made elsewhere answers for it."""
@@ -169,12 +195,19 @@ def provenance(interactions: Sequence[Interaction], now: datetime | None = None)
     }
 
 
-def rewrite(path: Path, staged: Iterable[str], *, anonymize: bool) -> tuple[int, int]:
+def rewrite(
+    path: Path,
+    staged: Iterable[str],
+    *,
+    anonymize: bool,
+    keep_headers: Iterable[str] = (),
+    keep_bodies: Iterable[str] = (),
+) -> tuple[int, int]:
     """Replace a cassette by what several tests staged; how many interactions it held, and holds.
 
     Where they recorded nothing, it is left as it is. Raises ``CassetteError``.
     """
-    redaction = Redaction(anonymize=anonymize)
+    redaction = Redaction(keep_headers=keep_headers, keep_bodies=keep_bodies, anonymize=anonymize)
     items = [item for text in staged for item in parse_cassette(path, text).interactions]
     with locked(path):
         before = len(load(path).interactions) if path.is_file() else 0

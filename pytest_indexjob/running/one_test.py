@@ -125,6 +125,8 @@ def end_of_wider_fixtures(item: pytest.Item) -> None:
 
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
     """The interception of a test, not started."""
+    from pytest_indexjob.secrecy.redaction import shared_redaction
+
     run = run_settings(request.config)
     return Interception(
         Journal(),
@@ -134,7 +136,11 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
         allowed_hosts=run.allowed_hosts,
         max_polls=run.max_polls,
         max_hours=run.max_hours,
-        secrets=lambda: secrets(settings),
+        redaction=lambda sent: shared_redaction(
+            tuple(dict.fromkeys((*secrets(settings), *sorted(sent)))),
+            run.kept_headers,
+            run.kept_bodies,
+        ),
     )
 
 
@@ -192,6 +198,8 @@ def play(
             lambda asked: forward(asked, settings.timeout, interception.guard),
             secrets=secrets(settings),
             anonymize=run.anonymize,
+            keep_headers=run.kept_headers,
+            keep_bodies=run.kept_bodies,
             base_url=settings.base_url,
             run=run.run,
             sharing=_sharing(request.node, names[0]),

@@ -75,6 +75,18 @@ def add_options(parser: pytest.Parser) -> None:
         default=False,
     )
     parser.addini(
+        "indexjob_kept_headers",
+        "headers to keep in what is recorded, beside the usual ones: etag x-total-count set-cookie",
+        type="args",
+        default=[],
+    )
+    parser.addini(
+        "indexjob_kept_bodies",
+        "types of bodies to keep in what is recorded, beside JSON of the API: text/csv text/*",
+        type="args",
+        default=[],
+    )
+    parser.addini(
         "indexjob_allowed_hosts",
         "hosts that tests with this plugin may reach besides this machine: names, or patterns such"
         " as *.example.com",

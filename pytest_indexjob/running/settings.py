@@ -38,6 +38,8 @@ class RunSettings:
     stuck_after: float
     clock_start: float
     anonymize: bool
+    kept_headers: tuple[str, ...]
+    kept_bodies: tuple[str, ...]
     run: str
 
 
@@ -68,6 +70,8 @@ def _read(config: pytest.Config) -> RunSettings:
         stuck_after=_number(config, "indexjob_stuck_after"),
         clock_start=_moment(config, "indexjob_clock_start"),
         anonymize=config.getini("indexjob_anonymize"),
+        kept_headers=tuple(config.getini("indexjob_kept_headers")),
+        kept_bodies=tuple(config.getini("indexjob_kept_bodies")),
         run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
     )
 

@@ -86,6 +86,8 @@ def facts_of(
     recorder = interception.recorder
     if recorder is not None and recorder.replaced:
         facts["replaced"] = [str(recorder.path), recorder.replaced, len(recorder.recorded)]
+    if recorder is not None and recorder.replaced_types:
+        facts["replaced_types"] = [str(recorder.path), sorted(recorder.replaced_types)]
     if recorder is not None and recorder.mode == "rewrite" and recorder.sharing > 1:
         staged = recorder.staged if passed else None
         facts["rewrite"] = [str(recorder.path), recorder.sharing, item.nodeid, staged]
@@ -103,7 +105,7 @@ def facts_of(
             interception.redact(item.nodeid),
             "failed" if report.outcome == "passed" and not passed else report.outcome,
             report.duration,
-            interception.journal.exchanges,
+            interception.shown_exchanges(),
             interception.sleeps,
             reason="" if failed is None else _reason(failed),
             redact=interception.redact,
@@ -143,6 +145,7 @@ class Totals:
         self._used = False
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
+        self._replaced_types: dict[str, set[str]] = {}
         # By path and test: what each of the tests that share a recording brings to a rewrite of it.
         self._rewrites: dict[str, dict[str, str | None]] = {}
         self._cassettes: set[str] = set()
@@ -167,6 +170,9 @@ class Totals:
             self._given.add(facts["outcomes"])
             if facts["passed"]:
                 self._counted().add(facts["outcomes"])
+        if "replaced_types" in facts:
+            path, types = facts["replaced_types"]
+            self._replaced_types.setdefault(path, set()).update(types)
         if "replaced" in facts:
             self._count_replaced(*facts["replaced"])
         if "rewrite" in facts:
@@ -186,7 +192,14 @@ class Totals:
 
         staged = [text for text in self._rewrites.pop(path).values() if text is not None]
         try:
-            counts = rewrite(Path(path), staged, anonymize=run_settings(self._config).anonymize)
+            run = run_settings(self._config)
+            counts = rewrite(
+                Path(path),
+                staged,
+                anonymize=run.anonymize,
+                keep_headers=run.kept_headers,
+                keep_bodies=run.kept_bodies,
+            )
         except CassetteError as error:
             self._errors.append(f"ERROR: {error}")
         else:
@@ -200,6 +213,12 @@ class Totals:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files, also of a run that was interrupted, and judge the run."""
         self._lines = [*self._shrunk(), *self._errors]
+        self._lines += [
+            f"{path}: bodies of {', '.join(sorted(types))} were replaced by a placeholder, as the"
+            " API's contract does not know them; name a type in the ini key indexjob_kept_bodies to"
+            " keep its bodies"
+            for path, types in self._replaced_types.items()
+        ]
         self._lines += [
             f"{path}: not every test that shares it passed, so the old recording was left as it is"
             for path in self._rewrites

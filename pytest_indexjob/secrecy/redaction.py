@@ -1,4 +1,9 @@
-"""Redaction: takes secrets out of what is recorded.
+"""Redaction: takes secrets out of what is recorded, and out of what is shown.
+
+By contract: of the JSON of a known call, the values that the contract knows (enums, counts, times,
+uuids) stay as they are. Every other value, and every other text, goes through what is known to be a
+secret and through what looks like one. A body that is not the JSON of a known call is replaced
+whole, by a placeholder that says its type and size, unless the user named its type.
 
 Every secret is replaced by the one word ``REDACTED``: the same on every machine, and not derived
 from the value, as a hash of a weak secret tells it. What is left is for the gate to find, which
@@ -8,9 +13,9 @@ shares no pattern and no decoder with this.
 from __future__ import annotations
 
 import binascii
+import fnmatch
 import functools
 import html
-import importlib
 import json
 import re
 import threading
@@ -18,73 +23,96 @@ import zlib
 from contextlib import suppress
 from html.entities import codepoint2name
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
 
+from pytest_indexjob.api.calls import CallMatch, api_path, match
+from pytest_indexjob.api.schema import FORMATS, known_fields
+from pytest_indexjob.content_coding import LARGEST, decoded
 from pytest_indexjob.exchange import PLACEHOLDER, Interaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_indexjob.exchange import Headers
+    from pytest_indexjob.exchange import Exchange, Headers, Request, Response
 
 
 _SHORTEST = 4  # a shorter "secret" is in every text
+_SHORTEST_LEARNED = 6  # of a credential that was sent, which may be any test's `token`
 _DEPTH = 6  # encodings within encodings
-_SHORT, _REMEMBERED = (
-    200,
-    10_000,
-)  # characters of a text whose redaction is remembered, and how many are
-_LARGEST = 16 * 1024 * 1024  # what a compressed body may grow to
+# Characters of a text whose redaction is remembered, and how many are.
+_SHORT, _REMEMBERED = 200, 10_000
+_BODIES_REMEMBERED = 512
 
 # A header that is not named here may be a credential, or differs in each run and so makes needless
 # changes.
 _KEPT_HEADERS = frozenset(
     (
-        *(
-            "accept",
-            "allow",
-            "content-disposition",
-            "content-encoding",
-            "content-type",
-            "link",
-            "location",
-        ),
-        *("retry-after", "www-authenticate", "x-request-id"),
+        "accept",
+        "allow",
+        "content-disposition",
+        "content-encoding",
+        "content-type",
+        "link",
+        "location",
+        "retry-after",
+        "www-authenticate",
+        "x-request-id",
     )
 )
 # Names of fields and parameters, without case and separators. `tokens` and `total_tokens` are
-# counts.
+# counts; `api_key_uuid`, `secret_count` and `password_policy` tell of a secret and hold none.
 _SECRET_NAMES = frozenset(
     (
-        *(
-            "auth",
-            "bearer",
-            "cookies",
-            "csrf",
-            "jwt",
-            "otp",
-            "pwd",
-            "session",
-            "sessionid",
-            "sid",
-            "sig",
-        ),
-        *("accesstokens", "refreshtokens"),
+        "auth",
+        "bearer",
+        "cookies",
+        "csrf",
+        "jwt",
+        "otp",
+        "pwd",
+        "session",
+        "sessionid",
+        "sid",
+        "sig",
+        "accesstokens",
+        "refreshtokens",
     )
 )
-_SECRET_ENDS = ("token", "cookie", "signature", "authkey", "sessionkey")
-_SECRET_PARTS = re.compile(
-    "password|passwd|passphrase|secret|credential|privatekey|apikey|accesskey|authorization|xamzsecurity"
+_SECRET_END = re.compile(
+    "(?:(?:password|passwd|passphrase|secret|credential|authorization"
+    "|(?:access|api|auth|encryption|master|private|secret|session|shared|signing)key)s?"
+    "|token|cookie|signature)(?:value|hash|text|plain|raw|string|encoded|base64|[0-9]{1,4})?$"
 )
 _SECRET_PARAMETERS = frozenset(("key", "awsaccesskeyid", "sharedaccesssignature"))
 _CURSORS = frozenset(("pagetoken", "nextpagetoken", "nexttoken", "continuationtoken", "synctoken"))
+# What is said of a credential in the place of one.
+_SAID_OF_SECRETS = frozenset(
+    (
+        "absent",
+        "denied",
+        "disabled",
+        "enabled",
+        "expired",
+        "failed",
+        "forbidden",
+        "invalid",
+        "missing",
+        "needed",
+        "none",
+        "optional",
+        "required",
+        "revoked",
+        "unauthorized",
+        "unsupported",
+    )
+)
 
 # What a secret looks like, whoever's it is. Each is linear: no repeat holds another that could
 # match the same text.
 _SHAPES = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
     r"|(?i:do[a-z]{1,2}_v1_)[A-Za-z0-9]{8,}"
-    r"|(?<![A-Za-z0-9])(?:sk|rk|pk)[-_](?:[a-z]{2,12}[-_]){0,3}[A-Za-z0-9_-]{16,}"
+    r"|(?<![A-Za-z0-9])(?:sk|rk|pk)[-_](?=[A-Za-z_-]{0,256}[0-9])[A-Za-z0-9_-]{16,}"
     r"|(?<![A-Za-z0-9_-])(?:[A-Za-z0-9]{1,12}[_-])?eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,3}"
     r"|(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{16}"
     r"|(?<![A-Z0-9])DO(?:00|801)[A-Z0-9]{15,}"
@@ -97,7 +125,7 @@ _BEARER = re.compile(
     r"(?i)\b(bearer\s{1,8})(?=[^\s\"']{0,256}[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/-]{6,}=*"
 )
 _BASIC = re.compile(r"(?i)\b(basic\s{1,8})([A-Za-z0-9+/_-]{4,}=*)")
-_USER = re.compile(r"(?:(?<=://)|(?<=^//))[^\s/?#\"'<>\\]*@")
+_USER = re.compile(r"(?:(?<=://)|(?<=^//))[^\s/?#\"'<>\\:]*:[^\s/?#\"'<>\\]*@")
 _PAIR = re.compile(r"((?:^|(?<=[?&;#]))[^=&?#;\s\"'<>{}]+)=([^&#\s\"'<>]+)")
 _QUOTE = r"(?:[\"']|&quot;|&#34;|\\{1,4}\")?"
 _LABEL = re.compile(
@@ -110,10 +138,6 @@ _LABEL = re.compile(
 _HEADER_LINE = re.compile(
     r"(?i)((?:authorization|cookie|x-api-key|x-auth-token)\s{0,3}[:=]\s{0,3})([^\r\n\"'<>]+)"
 )
-_FIELD_TAG = re.compile(r"(?i)<(?:input|meta|param|button)\b[^<>]*>")
-_TAG_NAME = re.compile(r"(?i)\b(?:name|id)=[\"']?([^\"'\s<>]+)")
-_TAG_VALUE = re.compile(r"(?i)\b((?:value|content)=)(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)")
-_ELEMENT = re.compile(r"(<([A-Za-z][\w:.-]{0,60})(?:\s[^<>]*)?>)([^<>]+)(?=</)")
 # Base64 of either alphabet, broken into lines only where lines are long.
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{6,}(?:(?<=[A-Za-z0-9+/_-]{40})\r?\n[A-Za-z0-9+/_-]+)*={0,2}")
 _PRINTABLE = re.compile(r"[\t\n\r -~]{8,}")
@@ -121,14 +145,15 @@ _HEX = re.compile(r"[0-9A-Fa-f]{8,}")
 _WORD = re.compile(r"[^\s\"'<>]++")
 _WORD_PARTS = re.compile(r"([/?&=#])")
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s"{}\[\],:]++|\s++|"', re.DOTALL)
-_OPENING, _CLOSING, _BETWEEN = ("{", "["), ("}", "]"), (",", ":")
+_STRUCTURE = frozenset("{}[],:")
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
-_BOUNDARY = re.compile(r"(?i)^\s*multipart/.*\bboundary=\"?([^\";,\s]+)")
-_PART_NAME = re.compile(rb"(?i)\bname=\"?([^\";\r\n]+)")
+_PLACEHOLDER_BODY = re.compile(rf"{PLACEHOLDER} [\w.+-]+(?:/[\w.+-]+)?, [0-9]+ bytes")
+_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _UUID = re.compile(
     r"(?<![0-9A-Fa-f])" + "(?:-|%2[Dd])".join(f"[0-9A-Fa-f]{{{n}}}" for n in (8, 4, 4, 4, 12))
 )
+_DIGITS = re.compile(r"[0-9]{1,20}")
 _NUMBERED = "00000000-0000-4000-8000-"
 
 
@@ -136,7 +161,8 @@ class Redaction:
     """Takes the secrets out of interactions.
 
     ``secrets`` are values known to be secret: they go in whatever encoding they stand.
-    ``keep_headers`` names headers to keep beside the usual ones. ``anonymize`` also replaces every
+    ``keep_headers`` names headers to keep beside the usual ones, ``keep_bodies`` types of bodies
+    (``text/csv``, ``text/*``) to keep beside JSON of known calls. ``anonymize`` also replaces every
     UUID by a number in order of first appearance (``00000000-0000-4000-8000-000000000001``): a hash
     could be undone by guessing, as the service's UUIDs are mostly time. So one object must see the
     whole recording, what it holds already before what is new. Safe from any thread.
@@ -147,6 +173,7 @@ class Redaction:
         secrets: Iterable[str] = (),
         *,
         keep_headers: Iterable[str] = (),
+        keep_bodies: Iterable[str] = (),
         anonymize: bool = False,
     ) -> None:
         self._secrets = [
@@ -155,6 +182,8 @@ class Redaction:
         self._patterns: dict[str, re.Pattern[str]] = {}
         self._cleaned = functools.lru_cache(_REMEMBERED)(self._clean_anew)
         self._kept = _KEPT_HEADERS | {name.lower() for name in keep_headers}
+        self._kept_bodies = tuple(pattern.lower() for pattern in keep_bodies)
+        self._body = functools.lru_cache(_BODIES_REMEMBERED)(self._body_anew)
         self._anonymize = anonymize
         self._numbers: dict[str, int] = {}
         self._last = 0
@@ -162,15 +191,50 @@ class Redaction:
 
     def redact(self, interaction: Interaction) -> Interaction:
         """The interaction without its secrets; the one given is left as it is."""
-        request, response = interaction
-        asked, sent = self._message(request.headers, request.body)
-        answered, body = self._message(response.headers, response.body)
+        known = _is_known_call(interaction.request)
         return Interaction(
-            request._replace(url=self.redact_text(request.url), headers=asked, body=sent),
-            response._replace(
-                headers=answered, body=body, reason=self.redact_text(response.reason)
-            ),
+            self._request(interaction.request, known), self._response(interaction.response, known)
         )
+
+    def redact_exchange(self, exchange: Exchange) -> Exchange:
+        """The exchange as it can be shown, which is as a cassette would keep it."""
+        known = _is_known_call(exchange.request)
+        response = exchange.response and self._response(exchange.response, known)
+        return exchange._replace(request=self._request(exchange.request, known), response=response)
+
+    def _request(self, request: Request, known: bool) -> Request:
+        headers, body = self._message(request.headers, request.body, known)
+        return request._replace(url=self._url(request.url), headers=headers, body=body)
+
+    def _response(self, response: Response, known: bool) -> Response:
+        headers, body = self._message(response.headers, response.body, known)
+        reason = self.redact_text(response.reason)
+        return response._replace(headers=headers, body=body, reason=reason)
+
+    def _url(self, url: str) -> str:
+        """A URL without its secrets, and without its user and fragment, which are not sent."""
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:  # of a secret, say, that is no URL's
+            text = self.redact_text(url)
+            return text if text == url else self._url(text)
+        netloc = parts.netloc.rpartition("@")[2]
+        text = self.redact_text(parts._replace(netloc=netloc, fragment="").geturl())
+        site = f"{parts.scheme}://{netloc}"
+        if not netloc or text.startswith(site) or self.redact_text(site) != site:
+            return text
+        # It still is to replay: from its host.
+        return f"{site}/{PLACEHOLDER}"
+
+    def redact_values(self, text: str) -> str:
+        """A text that may be anything (a log, a traceback) without what is surely secret."""
+        return _SHAPES.sub(PLACEHOLDER, self._without_known(text))
+
+    def reserve(self, text: str) -> None:
+        """Give no number to a uuid that a text of a recording holds already."""
+        if self._anonymize:
+            _UUID.sub(self._number, text)
 
     def redact_text(self, text: str) -> str:
         """The text without its secrets, be it JSON, a form, a URL, HTML or prose."""
@@ -197,15 +261,34 @@ class Redaction:
 
     # Messages
 
-    def _message(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+    def _message(self, headers: Headers, body: bytes, known: bool) -> tuple[Headers, bytes]:
         kept = self._headers(headers)
         encoding = ",".join(value for name, value in headers if name.lower() == "content-encoding")
-        if body and encoding.strip():
-            kept = tuple(pair for pair in kept if pair[0].lower() != "content-encoding")
-            body = _decompressed(body, encoding)
-        return kept, self._body(
-            body, next((value for name, value in headers if name.lower() == "content-type"), "")
+        kept = tuple(pair for pair in kept if pair[0].lower() != "content-encoding" or not body)
+        content_type = next(
+            (value for name, value in headers if name.lower() == "content-type"), ""
         )
+        return kept, self._body(body, encoding, content_type, known)
+
+    def _body_anew(self, body: bytes, encoding: str, content_type: str, known: bool) -> bytes:
+        if not body:
+            return body
+        plain = decoded(body, encoding)
+        text = _text(plain) if plain is not None else None
+        if text is not None and (
+            (known and _is_json(text))
+            or self._keeps(content_type)
+            or _PLACEHOLDER_BODY.fullmatch(text)
+        ):
+            cleaned = self.redact_text(text)
+            return plain if cleaned == text and plain else cleaned.encode("utf-8", "surrogatepass")
+        named = _TYPE.match(content_type.strip())
+        said = f"{PLACEHOLDER} {named[0] if named else 'body'}, {len(plain or body)} bytes"
+        return self.redact_text(said).encode()
+
+    def _keeps(self, content_type: str) -> bool:
+        kind = content_type.partition(";")[0].strip().lower()
+        return any(fnmatch.fnmatchcase(kind, pattern) for pattern in self._kept_bodies)
 
     def _headers(self, headers: Headers) -> Headers:
         kept = [(name, value) for name, value in headers if self._is_kept(name.lower())]
@@ -234,42 +317,12 @@ class Redaction:
         value = re.sub(r"[\r\n\0]+[ \t]*", " ", value)
         if name == "www-authenticate":
             return self.redact_text(value.split(None, 1)[0] if value.strip() else "")
+        if name == "set-cookie":  # kept by the user, for its attributes
+            cookie, semicolon, attributes = value.partition(";")
+            cookie = f"{self.redact_text(cookie.partition('=')[0])}={PLACEHOLDER}"
+            return cookie + semicolon + self.redact_text(attributes)
         # Of ours none is named so: it was kept by the user.
         return PLACEHOLDER if value and _names_secret(name) else self.redact_text(value)
-
-    def _body(self, body: bytes, content_type: str, depth: int = 0) -> bytes:
-        if body[:2] == b"\x1f\x8b" and depth < _DEPTH:
-            plain = _inflated(body, 31)
-            cleaned = (
-                self._body(plain, "", depth + 1) if plain is not None else PLACEHOLDER.encode()
-            )
-            return body if cleaned == plain else cleaned
-        boundary = _BOUNDARY.search(content_type[:1000])
-        if boundary and depth < _DEPTH:
-            delimiter = b"--" + boundary[1].encode("utf-8", "replace")
-            return delimiter.join(self._part(part, depth + 1) for part in body.split(delimiter))
-        for charset in dict.fromkeys((_charset(body), "latin-1")):
-            # As letters of one octet too, as two octets at its begin make any body UTF-16.
-            if charset == "latin-1" or not charset.startswith("utf-8"):
-                body = self._letters(body, charset)
-            else:
-                return self._letters(body, charset)
-        return body
-
-    def _letters(self, body: bytes, charset: str) -> bytes:
-        text = body.decode(charset)
-        cleaned = self.redact_text(text)
-        return body if cleaned == text else cleaned.encode(charset, "replace")
-
-    def _part(self, part: bytes, depth: int) -> bytes:
-        head, blank, value = part.partition(b"\r\n\r\n" if b"\r\n\r\n" in part else b"\n\n")
-        content = value.rstrip(b"\r\n")
-        name = _PART_NAME.search(head)
-        if content and name and _names_secret(name[1].decode("latin-1")):
-            cleaned = PLACEHOLDER.encode()
-        else:
-            cleaned = self._body(content, "", depth)
-        return self._body(head, "", depth) + blank + cleaned + value[len(content) :]
 
     # Text
 
@@ -281,9 +334,12 @@ class Redaction:
         if depth > _DEPTH:
             return _SHAPES.sub(PLACEHOLDER, self._without_known(text))
         if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", '"'):
-            text = self._json(text, depth)
+            text, checked = self._json(text, depth)
             if _is_json(text):
-                return self._without_known(text)
+                # A known secret may reach over several values.
+                return (
+                    text if self._without_known(checked) == checked else self._without_known(text)
+                )
         return self._plain(text, depth)
 
     def _plain(self, text: str, depth: int) -> str:
@@ -292,44 +348,42 @@ class Redaction:
         text = _BASIC.sub(_basic, text)
         text = _USER.sub("", text)
         text = _PAIR.sub(lambda match: self._pair(match, depth), text)
-        text = _LABEL.sub(rf"\1{PLACEHOLDER}", _HEADER_LINE.sub(rf"\1{PLACEHOLDER}", text))
-        text = _ELEMENT.sub(_element, _FIELD_TAG.sub(_field_tag, text))
+        text = _LABEL.sub(_labelled, _HEADER_LINE.sub(_labelled, text))
         text = _RUN.sub(lambda match: self._run(match[0], depth), text)
         escaped = re.search(r"[%&\\]", text)
         return _WORD.sub(lambda match: self._word(match[0], depth), text) if escaped else text
 
-    def _json(self, text: str, depth: int) -> str:
+    def _json(self, text: str, depth: int) -> tuple[str, str]:
+        """The text without its secrets, and that again without what the contract vouches for."""
         # Token by token and not parsed: every other byte stays, no depth is too deep, no double
         # name hides a value.
-        opened, named, secret = [(False, False)], False, False
-        written = []
+        opened: list[tuple[bool, bool, str]] = [(False, False, "")]
+        named, secret, name = False, False, ""
+        written, checked = [], []
         for token in _TOKEN.findall(text):
             kept = token
-            if token in _OPENING:
-                opened.append((token == _OPENING[0], secret))
-                named = opened[-1][0]
-            elif token in _CLOSING:
-                _ = opened.pop() if len(opened) > 1 else None
-            elif token in _BETWEEN:
-                named, secret = opened[-1] if token == _BETWEEN[0] else (False, secret)
+            vouched = False
+            if token in _STRUCTURE:
+                named, secret, name = _step(token, opened, named, secret, name)
             elif named and not token.isspace():
-                secret = opened[-1][1] or _names_secret(
-                    _unquoted(token) if token[0] == '"' else token
-                )
-                kept = self._value(token, False, depth)
+                name = _unquoted(token) if token[0] == '"' else token
+                secret = opened[-1][1] or (name not in _CONTRACT and _names_secret(name))
+                kept = token if name in _CONTRACT else self._value(token, False, depth)
             elif not token.isspace():
-                kept = self._value(token, secret, depth)
+                vouched = _vouches(name, _unquoted(token) if token[0] == '"' else token)
+                kept = token if vouched else self._value(token, secret, depth)
             written.append(kept)
-        return "".join(written)
+            checked.append("0" if vouched else kept)
+        return "".join(written), "".join(checked)
 
     def _value(self, token: str, secret: bool, depth: int) -> str:
         if token in ("null", "true", "false", '""', '"'):
             return token
-        if secret:
+        value = _unquoted(token) if token[0] == '"' else token
+        if secret and value.strip().lower() not in _SAID_OF_SECRETS:
             return f'"{PLACEHOLDER}"'
         if token[0] != '"':
             return token if self._without_known(token) == token else f'"{PLACEHOLDER}"'
-        value = _unquoted(token)
         cleaned = self._clean(value, depth + 1)
         return token if cleaned == value else json.dumps(cleaned)
 
@@ -360,7 +414,7 @@ class Redaction:
         if any(secret.encode("utf-8", "replace") in data for secret, _ in self._secrets):
             return True
         if (start := data.find(b"\x1f\x8b\x08")) >= 0:
-            data = _inflated(data[start:], 31) or data
+            data = _inflated(data[start:]) or data
         text = data.decode(_charset(data))
         if all(letter.isprintable() or letter in "\r\n\t" for letter in text):
             return self._clean(text, depth + 1) != text
@@ -402,9 +456,77 @@ class Redaction:
 
 
 @functools.lru_cache(maxsize=8)
-def shared_redaction(secrets: tuple[str, ...]) -> Redaction:
+def shared_redaction(
+    secrets: tuple[str, ...], keep_headers: tuple[str, ...] = (), keep_bodies: tuple[str, ...] = ()
+) -> Redaction:
     """The redaction of these secrets for all tests of a process, so that what one remembers serves the next."""
-    return Redaction(secrets)
+    return Redaction(secrets, keep_headers=keep_headers, keep_bodies=keep_bodies)
+
+
+@functools.lru_cache(maxsize=256)
+def credentials(headers: Headers, url: str = "") -> frozenset[str]:
+    """What a client sent to say who it is, which is a secret wherever else it turns up.
+
+    These are ``Authorization`` of any scheme or none, the two halves of ``Basic``, cookies, and
+    headers and query parameters that are named like secrets.
+    """
+    found: set[str] = set()
+    for header, value in headers:
+        name = header.lower()
+        if name in ("authorization", "proxy-authorization"):
+            scheme, _, credential = value.strip().partition(" ")
+            found.add(credential.strip() or scheme)
+            if scheme.lower() == "basic":
+                found.update(_basic_halves(credential))
+        elif name == "cookie":
+            found.update(part.partition("=")[2].strip() for part in value.split(";"))
+        elif _names_secret(name):
+            found.add(value.strip())
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        pairs = parse_qsl(parts.query)
+        found.update(value for name, value in pairs if _names_secret(name, parameter=True))
+        found.update(unquote(half or "") for half in (parts.username, parts.password))
+    return frozenset(value for value in found if len(value) >= _SHORTEST_LEARNED)
+
+
+def _basic_halves(credential: str) -> list[str]:
+    plain = next(_decodings(credential.strip()), b"")
+    return plain.decode("utf-8", "replace").split(":", 1)
+
+
+_CONTRACT = known_fields()
+
+
+def _vouches(name: str, value: str) -> bool:
+    """Whether the contract knows a field, and the value is of the field's kind."""
+    return any(_is_of(schema, value) for schema in _CONTRACT.get(name, ()))
+
+
+def _is_of(schema: Mapping[str, Any], value: str) -> bool:
+    if "enum" in schema:
+        return value in schema["enum"]
+    if schema.get("format") == "uuid":
+        return _UUID.fullmatch(value) is not None
+    if schema["type"] == "integer":
+        return _DIGITS.fullmatch(value) is not None
+    holds = FORMATS.get(schema.get("format", ""))
+    return holds is not None and holds(value)
+
+
+def _is_known_call(request: Request) -> bool:
+    return isinstance(match(request.method, api_path(request.url)), CallMatch)
+
+
+def is_placeholder(body: bytes) -> bool:
+    """Whether a body stands in the place of another that was replaced whole."""
+    return _PLACEHOLDER_BODY.fullmatch(_text(body) or "") is not None
+
+
+def _text(body: bytes) -> str | None:
+    with suppress(UnicodeDecodeError):
+        return body.decode("utf-8")
+    return None
 
 
 def environment_secrets(environ: Mapping[str, str]) -> list[str]:
@@ -439,29 +561,43 @@ def _usable(secrets: Iterable[str]) -> list[str]:
     )
 
 
+def _compact(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name[:200].lower())
+
+
+def _step(
+    mark: str, opened: list[tuple[bool, bool, str]], named: bool, secret: bool, name: str
+) -> tuple[bool, bool, str]:
+    """Whether a name comes next after a mark of JSON's structure, whether it is secret, its name.
+
+    ``opened`` holds the same for each object and list that the mark stands in.
+    """
+    if mark in "{[":
+        # What a session holds is told field by field.
+        opened.append((mark == "{", secret and _compact(name) != "session", name))
+    elif mark in "}]":
+        _ = opened.pop() if len(opened) > 1 else None
+        return named, secret, name
+    elif mark == ":":
+        return False, secret, name
+    return opened[-1]
+
+
 def _names_secret(name: str, *, parameter: bool = False) -> bool:
-    name = re.sub(r"[^a-z0-9]", "", name[:200].lower())
+    name = _compact(name)
     if name in _CURSORS:
         return False
     exact = name in _SECRET_NAMES or (parameter and name in _SECRET_PARAMETERS)
-    return exact or name.endswith(_SECRET_ENDS) or bool(_SECRET_PARTS.search(name))
+    return exact or name.startswith("xamzsecurity") or bool(_SECRET_END.search(name))
 
 
 def _basic(match: re.Match[str]) -> str:
     return match[1] + PLACEHOLDER if b":" in next(_decodings(match[2]), b"") else match[0]
 
 
-def _field_tag(match: re.Match[str]) -> str:
-    names = _TAG_NAME.findall(match[0])
-    return (
-        _TAG_VALUE.sub(rf'\1"{PLACEHOLDER}"', match[0])
-        if any(map(_names_secret, names))
-        else match[0]
-    )
-
-
-def _element(match: re.Match[str]) -> str:
-    return match[1] + PLACEHOLDER if match[3].strip() and _names_secret(match[2]) else match[0]
+def _labelled(match: re.Match[str]) -> str:
+    said = re.split(r"[\s,;.!]", match[2], maxsplit=1)[0].lower() in _SAID_OF_SECRETS
+    return match[0] if said else match[1] + PLACEHOLDER
 
 
 def _unquoted(token: str) -> str:
@@ -473,7 +609,7 @@ def _unquoted(token: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text, parse_int=str, parse_float=str)
+        json.loads(text.removeprefix("\ufeff"), parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         return False
     return True
@@ -530,61 +666,20 @@ def _decodings(run: str) -> Iterator[bytes]:
             yield bytes.fromhex(found[start : len(found) - (len(found) - start) % 2])
 
 
+def _inflated(data: bytes) -> bytes:
+    """What gzip holds, up to where it is cut or followed by something else."""
+    stream, plain = zlib.decompressobj(31), b""
+    with suppress(zlib.error):
+        for start in range(0, len(data), 256):
+            plain += stream.decompress(data[start : start + 256], LARGEST - len(plain))
+            if stream.eof or len(plain) >= LARGEST:
+                break
+    return plain
+
+
 def _charset(body: bytes) -> str:
     for charset in (json.detect_encoding(body), "utf-8"):
         with suppress(UnicodeDecodeError):
             body.decode(charset)
             return charset
     return "latin-1"
-
-
-def _decompressed(body: bytes, encoding: str) -> bytes:
-    plain: bytes | None = body
-    for name in reversed([name.strip().lower() for name in encoding.split(",")]):
-        if plain is not None and name not in ("", "identity"):
-            decompress = _DECOMPRESS.get(name)
-            plain = decompress(plain) if decompress else None
-    if plain is not None:
-        return plain
-    try:
-        # Recorders below us may have decompressed the body and left the header.
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return PLACEHOLDER.encode()
-    return body
-
-
-def _inflated(body: bytes, window: int) -> bytes | None:
-    plain = b""
-    while body:
-        stream = zlib.decompressobj(window)
-        try:
-            plain += stream.decompress(body, _LARGEST + 1 - len(plain))
-        except zlib.error:
-            # What follows a whole stream is padding.
-            return plain or None
-        if len(plain) > _LARGEST:
-            return None
-        body = stream.unused_data
-    return plain
-
-
-def _brotli(body: bytes) -> bytes | None:
-    try:
-        stream: Any = importlib.import_module("brotli").Decompressor()
-        plain = b""
-        for start in range(0, len(body), 64):
-            plain += stream.process(body[start : start + 64])
-            if len(plain) > _LARGEST:
-                return None
-    except Exception:  # noqa: BLE001 - its error class is not known where it is not installed
-        return None
-    return plain
-
-
-_DECOMPRESS: Mapping[str, Callable[[bytes], bytes | None]] = {
-    "gzip": lambda body: _inflated(body, 31),
-    "x-gzip": lambda body: _inflated(body, 31),
-    "deflate": lambda body: _inflated(body, 15) or _inflated(body, -15),
-    "br": _brotli,
-}

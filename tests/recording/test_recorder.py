@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,8 +13,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import brotli
 import pytest
 import yaml
+import zstandard
 
 from pytest_indexjob import (
     CassetteError,
@@ -20,6 +24,7 @@ from pytest_indexjob import (
     LoopbackServer,
     Simulator,
     VirtualClock,
+    content_coding,
 )
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, load
@@ -158,12 +163,122 @@ def test_it(indexjob_client):
     url = indexjob_client.details_signed_url(UUID)
     assert requests.get(url).text.startswith("data_source_uuid")
 """
+    suite.path.joinpath("pytest.ini").write_text("[pytest]\nindexjob_kept_bodies = text/csv\n")
     suite(text, "--indexjob-record=once").assert_outcomes(passed=1)
     written = cassette(suite, "report").read_text()
     assert f"{SIGNATURE}=REDACTED" in written
     assert "X-Amz-Expires=1" in written
     suite.server.stop()
     suite(text).assert_outcomes(passed=1)
+
+
+def test_a_body_that_is_replaced_whole_is_told(suite):
+    text = """
+@pytest.mark.indexjob_cassette("report")
+def test_it(indexjob_client):
+    indexjob_client.wait(UUID, poll_interval=0.001)
+    assert requests.get(indexjob_client.details_signed_url(UUID)).ok
+"""
+    result = suite(text, "--indexjob-record=once")
+    result.stdout.fnmatch_lines(
+        ["*report.yaml: bodies of text/csv were replaced by a placeholder*"]
+    )
+    assert "REDACTED text/csv, 271 bytes" in cassette(suite, "report").read_text()
+    suite.server.stop()
+    suite(text).assert_outcomes(passed=1)
+
+
+SECRET_REQUESTS = {
+    "query": "requests.get(URL + '?api_key=plainZx81credential')",
+    "two in order": (
+        "[requests.get(URL + '?api_key=plainZx81credential&n=' + n) for n in '12'][1]"
+    ),
+    "path": "requests.get(BASE + '/v2/keys/dop_v1_' + '0' * 64)",
+    "user": "httpx.get(URL.replace('//', '//me:plainZx81credential@'))",
+    "token in the query": "requests.get(URL + '?n=' + TOKEN, headers=HEADERS)",
+}
+
+
+@pytest.mark.parametrize("call", SECRET_REQUESTS.values(), ids=SECRET_REQUESTS)
+def test_a_request_whose_secret_was_redacted_replays(pytester, loopback, call):
+    server = loopback(lambda _: ITEM.response)
+    pytester.makeconftest(f"""
+        import pytest
+        from pytest_indexjob import IndexJobSettings
+        @pytest.fixture(scope="session")
+        def indexjob_settings(): return IndexJobSettings(base_url={server.url!r}, token="any")
+    """)
+    pytester.makepyfile(f"""
+        import httpx, pytest, requests
+        BASE, TOKEN = {server.url!r}, "tokenOf4nAccount"
+        URL, HEADERS = BASE + "/v2/gen-ai/indexing_jobs/x", {{"Authorization": TOKEN}}
+        @pytest.mark.indexjob_cassette("mine")
+        def test_it(): assert {call}.ok
+    """)
+    pytester.runpytest("-p", "no:cacheprovider", "--indexjob-record=once").assert_outcomes(passed=1)
+    text = (pytester.path / "cassettes" / "mine.yaml").read_text()
+    assert not re.search("Zx81|v1_0|tokenOf4n", text)
+    server.close()
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+CODINGS = {
+    "gzip": gzip.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.compress,
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_body_in_any_coding_is_recorded_plain(tmp_path, coding):
+    path = tmp_path / "mine.yaml"
+    headers = (("Content-Type", "application/json"), ("Content-Encoding", coding))
+    packed = Response(200, headers, CODINGS[coding](ITEM.response.body), "OK")
+    recorder = Recorder(Playback([]), path, "once", lambda _: packed)
+    recorder.handle(ITEM.request)
+    recorder.save()
+    assert load(path).interactions == (ITEM,)
+
+
+@pytest.mark.parametrize(
+    ("coding", "way_out"),
+    [("zstd", "pip install zstandard"), ("br", "pip install brotli"), ("odd", "Accept-Encoding")],
+)
+def test_a_body_that_can_not_be_decoded_is_not_recorded(tmp_path, monkeypatch, coding, way_out):
+    monkeypatch.setattr(content_coding, "_ZSTD", ())
+    monkeypatch.setattr(content_coding, "_BROTLI", ())
+    body = zstandard.compress(ITEM.response.body)
+    packed = Response(200, (("Content-Encoding", coding),), body)
+    recorder = Recorder(Playback([]), tmp_path / "mine.yaml", "once", lambda _: packed)
+    recorder.handle(ITEM.request)
+    with pytest.raises(CassetteError, match=f"mine.yaml was not written: .*{way_out}"):
+        recorder.save()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_that_the_user_names_is_kept(pytester, loopback):
+    headers = (("ETag", '"1"'), ("Set-Cookie", "sid=opensesame; Path=/"), ("X-Other", "a"))
+    server = loopback(lambda _: ITEM.response._replace(headers=headers))
+    pytester.makeini("[pytest]\nindexjob_kept_headers = etag set-cookie")
+    pytester.makeconftest(f"""
+        import pytest
+        from pytest_indexjob import IndexJobSettings
+        @pytest.fixture(scope="session")
+        def indexjob_settings(): return IndexJobSettings(base_url={server.url!r}, token="any")
+    """)
+    pytester.makepyfile(f"""
+        import pytest, requests
+        @pytest.mark.indexjob_cassette("mine")
+        def test_it():
+            answer = requests.get({server.url!r} + "/v2/gen-ai/indexing_jobs/x")
+            assert answer.headers["etag"] == '"1"' and "sid" in answer.cookies
+    """)
+    pytester.runpytest("-p", "no:cacheprovider", "--indexjob-record=once").assert_outcomes(passed=1)
+    text = (pytester.path / "cassettes" / "mine.yaml").read_text()
+    assert "opensesame" not in text
+    assert "X-Other" not in text
+    server.close()
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_none_is_the_default_and_a_miss_tells_the_command_that_records(suite):

@@ -11,7 +11,6 @@ import json
 import statistics
 import time
 import tracemalloc
-from functools import partial
 
 import pydo
 import requests
@@ -69,30 +68,23 @@ def ingest(client, advance):
 
 def whole_ingest():
     """The ratio of the simulator to the bare transport, from paired rounds."""
-    ratios = []
-    for _ in range(ROUNDS):
-        answers = []
-        service = Simulator(VirtualClock(), requests_per_minute=None)
-
-        def recorded(request, service=service, answers=answers):
-            answers.append(service.handle(request))
-            return answers[-1]
-
-        ingest(client_of(recorded), service.clock.advance)
-        service = Simulator(VirtualClock(), requests_per_minute=None)
-        simulated = seconds(partial(ingest, client_of(service.handle), service.clock.advance))
-        replay = partial(_next_of, iter(answers))
-        bare = seconds(partial(ingest, client_of(replay), _no_time))
-        ratios.append(simulated / bare)
-    return statistics.median(ratios)
+    return statistics.median(_round() for _ in range(ROUNDS))
 
 
-def _next_of(answers, _request):
-    return next(answers)
+def _round():
+    answers = []
+    service = Simulator(VirtualClock(), requests_per_minute=None)
 
+    def recorded(request):
+        answers.append(service.handle(request))
+        return answers[-1]
 
-def _no_time(_seconds):
-    pass
+    ingest(client_of(recorded), service.clock.advance)
+    fresh = Simulator(VirtualClock(), requests_per_minute=None)
+    simulated = seconds(lambda: ingest(client_of(fresh.handle), fresh.clock.advance))
+    replayed = iter(answers)
+    bare = seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
+    return simulated / bare
 
 
 def client_of(answer):

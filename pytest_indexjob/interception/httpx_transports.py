@@ -33,7 +33,9 @@ def patches(interception: Interception, httpx: ModuleType) -> Iterator[Patch]:
             return handle(self, request)
         asked = _asked(request, request.read())
         try:
-            answer = interception.answer(asked, _read_timeout(request))
+            answer = interception.answer(
+                asked, _read_timeout(request), lambda: _received(handle(self, request))
+            )
         except TransportFault as fault:
             raise _error(httpx, fault, request) from None
         return _response(httpx, answer, asked.method)
@@ -42,14 +44,39 @@ def patches(interception: Interception, httpx: ModuleType) -> Iterator[Patch]:
         if not claims(request):
             return await handle_async(self, request)
         asked = _asked(request, await request.aread())
+
+        async def forward() -> Response:
+            response = await handle_async(self, request)
+            try:
+                body = b"".join([part async for part in response.stream])
+            finally:
+                await response.aclose()
+            return _as_response(response, body)
+
         try:
-            answer = await interception.answer_async(asked, _read_timeout(request))
+            answer = await interception.answer_async(asked, _read_timeout(request), forward)
         except TransportFault as fault:
             raise _error(httpx, fault, request) from None
         return _response(httpx, answer, asked.method)
 
     yield Patch(httpx.HTTPTransport, "handle_request", handle_request)
     yield Patch(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+
+
+def _received(response: Any) -> Response:
+    """What the real transport received, as it came over the wire."""
+    try:
+        body = b"".join(response.stream)
+    finally:
+        response.close()
+    return _as_response(response, body)
+
+
+def _as_response(response: Any, body: bytes) -> Response:
+    headers = tuple(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw
+    )
+    return Response(response.status_code, headers, body, response.reason_phrase)
 
 
 def _asked(request: Any, body: bytes) -> Request:

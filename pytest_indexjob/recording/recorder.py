@@ -83,17 +83,34 @@ class Recorder:
 
         Raises ``CassetteMissError`` where the mode allows neither.
         """
+        response = self.played(request)
+        if response is None:
+            response = self.ask(request)
+            self.keep(request, response)
+        return response
+
+    def played(self, request: Request) -> Response | None:
+        """The recorded answer, or ``None`` where the service is to be asked.
+
+        Raises ``CassetteMissError`` where the mode allows neither.
+        """
         if self.mode not in ("all", "rewrite"):
             try:
                 return self.playback.handle(request)
             except CassetteMissError:
                 if not self.records:
                     raise
-        response = self._forward(request)
+        return None
+
+    def ask(self, request: Request) -> Response:
+        """What the service answers, by a call of our own. Raises ``TransportFault`` for no answer."""
+        return self._forward(request)
+
+    def keep(self, request: Request, response: Response) -> None:
+        """Record what the service answered."""
         with self._lock:
             self.recorded.append(Interaction(request, response))
             self._learn(request, response)
-        return response
 
     def _learn(self, request: Request, response: Response) -> None:
         # The token in use is a secret wherever else it turns up.

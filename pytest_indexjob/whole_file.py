@@ -8,18 +8,24 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, temporary: Path | None = None) -> None:
     """Put the content in the place of the file, which is the old one until the new one is whole.
+
+    ``temporary`` is where it is written first, beside the file, where nobody else writes to it; a
+    name of its own else.
 
     Raises ``OSError``, with this path and not with that of the temporary file beside it, where the
     content can't be written; the old file is then as it was.
     """
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem[:40]}-", suffix=".tmp", dir=path.parent
-        )
-        temporary = Path(name)
+        if temporary is None:
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.stem[:40]}-", suffix=".tmp", dir=path.parent
+            )
+            temporary = Path(name)
+        else:
+            _remove(temporary)  # of a writer that was killed
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

@@ -10,6 +10,7 @@ its connection.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import io
@@ -82,7 +83,7 @@ def _connect(interception: Interception, real: Callable[..., None]) -> Callable[
         host, port, scheme = _destination(self)
         if interception.claims(host, port, scheme):
             base = f"{scheme}://{netloc_of(host, port, scheme)}"
-            self.sock = AnsweringSocket(interception, self, base)
+            self.sock = AnsweringSocket(interception, self, base, real)
             self.is_verified = True
         else:
             if self._tunnel_host:  # a proxy on this machine would lead out of it
@@ -114,8 +115,16 @@ class _LastResponse(http.client.HTTPResponse):
 class AnsweringSocket:
     """Stands where a connection's socket would."""
 
-    def __init__(self, interception: Interception, connection: Any, base: str) -> None:
+    def __init__(
+        self,
+        interception: Interception,
+        connection: Any,
+        base: str,
+        connect: Callable[[Any], None],
+    ) -> None:
         self._interception = interception
+        self._connect = connect
+        self._sent = bytearray()  # what is forwarded while the test records
         self._connection = connection
         self._reader = RequestReader(base)
         timeout = connection.timeout
@@ -125,6 +134,8 @@ class AnsweringSocket:
     def sendall(self, data: Any, _flags: int = 0) -> None:
         """Take bytes of the request."""
         self._reader.feed(data)
+        if self._interception.recorder is not None:
+            self._sent += data
 
     def makefile(self, *_: Any, **__: Any) -> Any:
         """The stream of the answer."""
@@ -134,12 +145,31 @@ class AnsweringSocket:
             request = self._reader.next_request()
             if request is None:  # the service would wait for the rest of the body
                 raise TransportFault("timeout")
-            response = self._interception.answer(request, self._timeout)
+            sent, self._sent = bytes(self._sent), bytearray()
+            response = self._interception.answer(
+                request, self._timeout, lambda: self._forward(request.method, sent)
+            )
         except MalformedRequestError as error:
             return stream(written(refusal(error), "GET"), refusal(error))
         except TransportFault as fault:
             raise _os_error(fault) from None
         return stream(written(response, request.method), response)
+
+    def _forward(self, method: str, sent: bytes) -> Response:
+        """What the real service answers, over a connection that the client's own code opens."""
+        connection = self._connection
+        try:
+            self._connect(connection)
+            sock = connection.sock
+        finally:
+            connection.sock = self
+        with contextlib.closing(sock):
+            sock.settimeout(self._timeout)
+            sock.sendall(sent)
+            with contextlib.closing(http.client.HTTPResponse(sock, method=method)) as answer:
+                answer.begin()
+                body = answer.read()
+                return Response(answer.status, tuple(answer.getheaders()), body, answer.reason)
 
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""

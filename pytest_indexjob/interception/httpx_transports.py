@@ -19,7 +19,7 @@ from pytest_indexjob.interception.interception import netloc_of
 from pytest_indexjob.replacements import original
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from types import ModuleType
 
     from pytest_indexjob.interception.interception import Interception
@@ -41,7 +41,9 @@ def _handle(
         asked, retries = _asked(request, request.read()), _retries(transport)
         while True:
             try:
-                answered = interception.answer(asked, _read_timeout(request))
+                answered = interception.answer(
+                    asked, _read_timeout(request), lambda: _received(real(transport, request))
+                )
             except TransportFault as fault:
                 pause = next(retries, None) if fault.kind == "refused" else None
                 if pause is None:
@@ -69,9 +71,10 @@ def _handle_async(
 ) -> Callable[..., Any]:
     async def answer(transport: Any, request: Any) -> Any:
         asked, retries = _asked(request, await request.aread()), _retries(transport)
+        forward = _forward_async(real, transport, request)
         while True:
             try:
-                answered = await interception.answer_async(asked, _read_timeout(request))
+                answered = await interception.answer_async(asked, _read_timeout(request), forward)
             except TransportFault as fault:
                 pause = next(retries, None) if fault.kind == "refused" else None
                 if pause is None:
@@ -119,6 +122,36 @@ def _retries(transport: Any) -> Iterator[float]:
     """The seconds before each of the retries that httpcore makes where no connection is made."""
     retries = getattr(getattr(transport, "_pool", None), "_retries", 0)
     return (0.0 if not attempt else 0.5 * 2 ** (attempt - 1) for attempt in range(retries))
+
+
+def _received(response: Any) -> Response:
+    """What the real transport received, as it came over the wire."""
+    try:
+        body = b"".join(response.stream)
+    finally:
+        response.close()
+    return _as_response(response, body)
+
+
+def _forward_async(
+    real: Callable[..., Any], transport: Any, request: Any
+) -> Callable[[], Awaitable[Response]]:
+    async def forward() -> Response:
+        response = await real(transport, request)
+        try:
+            body = b"".join([part async for part in response.stream])
+        finally:
+            await response.aclose()
+        return _as_response(response, body)
+
+    return forward
+
+
+def _as_response(response: Any, body: bytes) -> Response:
+    headers = tuple(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw
+    )
+    return Response(response.status_code, headers, body, response.reason_phrase)
 
 
 def _asked(request: Any, body: bytes) -> Request:

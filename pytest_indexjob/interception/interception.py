@@ -10,6 +10,7 @@ is spent. What is not the source's goes on to the real client, below which the g
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -23,7 +24,7 @@ from pytest_indexjob.interception.guard import Guard
 from pytest_indexjob.interception.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import requests
 
@@ -130,20 +131,32 @@ class Interception:
             self.source is not None and netloc in self.source.hosts
         )
 
-    def answer(self, request: Request, timeout: float | None = None) -> Response:
+    def answer(
+        self,
+        request: Request,
+        timeout: float | None = None,
+        forward: Callable[[], Response] | None = None,
+    ) -> Response:
         """The source's answer, once its delay was slept on the clock.
 
-        ``timeout`` is how many seconds the client waits for it. Raises ``TransportFault`` for no
-        answer, and the ``IndexJobError`` of a source that can't answer, which is kept as a miss.
+        ``timeout`` is how many seconds the client waits for it. Where the service is to be asked,
+        to record what it says, ``forward()`` does so by the client's own means, and raises the
+        client's own errors. Raises ``TransportFault`` for no answer, and the ``IndexJobError`` of a
+        source that can't answer, which is kept as a miss.
         """
-        exchange, seconds = self._ask(request, timeout)
+        exchange, seconds = self._ask(request, timeout, forward)
         if seconds:
             self.clock.sleep(seconds)
         return self._keep(exchange)
 
-    async def answer_async(self, request: Request, timeout: float | None = None) -> Response:
+    async def answer_async(
+        self,
+        request: Request,
+        timeout: float | None = None,
+        forward: Callable[[], Awaitable[Response]] | None = None,
+    ) -> Response:
         """As ``answer``, while other tasks run."""
-        exchange, seconds = self._ask(request, timeout)
+        exchange, seconds = await self._ask_async(request, timeout, forward)
         if seconds:
             await self._sleep_async(exchange, seconds)
         return self._keep(exchange)
@@ -160,14 +173,19 @@ class Interception:
         except pytest.fail.Exception:
             raise TransportFault("reset") from None
 
-    def _ask(self, request: Request, timeout: float | None) -> tuple[Exchange, float]:
+    def _ask(
+        self,
+        request: Request,
+        timeout: float | None,
+        forward: Callable[[], Response] | None = None,
+    ) -> tuple[Exchange, float]:
         """What comes of a request, and how many seconds it takes until the client sees that."""
         self._limits.check_requests()
         at = self.clock.elapsed
         try:
             if self.source is None:
                 raise complaints.nothing_answers(request, self._test)
-            response = self.source.handle(request)
+            response = self._handle(self.source, request, forward)
         except TransportFault as fault:
             waited = timeout if fault.kind == "timeout" else None
             return Exchange(request, None, fault, at), waited or 0.0
@@ -176,6 +194,54 @@ class Interception:
         if timeout is not None and response.delay > timeout:
             return Exchange(request, None, TransportFault("timeout"), at), timeout
         return Exchange(request, response, None, at), response.delay
+
+    def _handle(
+        self, source: Source, request: Request, forward: Callable[[], Response] | None
+    ) -> Response:
+        if self.recorder is None or forward is None:
+            return source.handle(request)
+        response = self.recorder.played(request)
+        if response is None:
+            with self._kept_error(request), self.guard.let_pass():
+                response = forward()
+            self.recorder.keep(request, response)
+        return response
+
+    async def _ask_async(
+        self,
+        request: Request,
+        timeout: float | None,
+        forward: Callable[[], Awaitable[Response]] | None,
+    ) -> tuple[Exchange, float]:
+        if self.recorder is None or not self.recorder.records:
+            return self._ask(request, timeout)
+        import asyncio
+
+        self._limits.check_requests()
+        at = self.clock.elapsed
+        try:
+            response = self.recorder.played(request)
+            if response is None and forward is None:
+                response = await asyncio.to_thread(self.recorder.ask, request)
+                self.recorder.keep(request, response)
+            elif response is None and forward is not None:
+                with self._kept_error(request), self.guard.let_all_pass():
+                    response = await forward()
+                self.recorder.keep(request, response)
+        except (TransportFault, IndexJobError) as error:
+            return Exchange(request, None, error, at), 0.0
+        return Exchange(request, response, None, at), 0.0
+
+    @contextlib.contextmanager
+    def _kept_error(self, request: Request) -> Iterator[None]:
+        """Keep in the journal that the client's own call failed; its error reaches the client."""
+        try:
+            yield
+        except Exception as error:
+            late = "timeout" in type(error).__name__.lower()
+            fault = TransportFault("timeout" if late else "refused")
+            self.journal.add(Exchange(request, None, fault, self.clock.elapsed))
+            raise
 
     async def _sleep_async(self, exchange: Exchange, seconds: float) -> None:
         import asyncio

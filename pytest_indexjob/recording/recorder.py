@@ -6,9 +6,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,17 +81,34 @@ class Recorder:
 
         Raises ``CassetteMissError`` where the mode allows neither.
         """
+        response = self.played(request)
+        if response is None:
+            response = self.ask(request)
+            self.keep(request, response)
+        return response
+
+    def played(self, request: Request) -> Response | None:
+        """The recorded answer, or ``None`` where the service is to be asked.
+
+        Raises ``CassetteMissError`` where the mode allows neither.
+        """
         if self.mode not in ("all", "rewrite"):
             try:
                 return self.playback.handle(request)
             except CassetteMissError:
                 if not self.records:
                     raise
-        response = self._forward(request)
+        return None
+
+    def ask(self, request: Request) -> Response:
+        """What the service answers, by a call of our own. Raises ``TransportFault`` for no answer."""
+        return self._forward(request)
+
+    def keep(self, request: Request, response: Response) -> None:
+        """Record what the service answered."""
         with self._lock:
             self.recorded.append(Interaction(request, response))
             self._learn(request, response)
-        return response
 
     def _learn(self, request: Request, response: Response) -> None:
         # The token in use is a secret wherever else it turns up.
@@ -108,25 +126,30 @@ class Recorder:
         the file is then as it was.
         """
         if self.mode == "rewrite" and self.sharing > 1:
-            self.staged = checked(self.path, self._redacted((), anonymize=False), {}, self._secrets)
+            self.staged = checked(self.path, self._redacted("", anonymize=False), {}, self._secrets)
             return
         if not self.recorded:
             if self.mode == "rewrite":
                 self.replaced = len(self.playback.interactions)
             return
         with locked(self.path) as marks:
-            there = (
-                load(self.path)
-                if self.path.is_file()
-                else next(iter(self.playback.recordings), None)
+            existed = self.path.is_file()
+            if existed and self.mode == "rewrite":
+                self.replaced = len(load(self.path).interactions)
+            base = "" if self.mode == "rewrite" else self._base_text()
+            text = extended(
+                self.path, base, self._redacted(base, anonymize=self._anonymize), self._secrets
             )
-            replaces = self.mode == "rewrite"
-            old = there.interactions if there and not replaces else ()
-            new = self._redacted(old, anonymize=self._anonymize)
-            write(self.path, (*old, *new), provenance(self.recorded), self._secrets)
-            if self._run and not there:
+            _put(self.path, text)
+            if self._run and not existed and self.mode == "once":
                 self._mark(marks).touch()
-        self.replaced = len(there.interactions) if there and replaces else 0
+
+    def _base_text(self) -> str:
+        """The text that the new interactions are added to: the file's, or a shipped cassette's."""
+        if self.path.is_file():
+            return self.path.read_text(encoding="utf-8")
+        shipped = next(iter(self.playback.recordings), None)
+        return shipped.path.read_text(encoding="utf-8") if shipped else ""
 
     def _mark(self, folder: Path) -> Path:
         """The file whose existence says that this run has begun this recording anew."""
@@ -134,7 +157,7 @@ class Recorder:
             folder / f"{_digest(self.path)}.{hashlib.sha256(self._run.encode()).hexdigest()[:16]}"
         )
 
-    def _redacted(self, old: Sequence[Interaction], *, anonymize: bool) -> list[Interaction]:
+    def _redacted(self, old: str, *, anonymize: bool) -> list[Interaction]:
         for request, response in self.recorded:
             if response.plain_body is None:
                 raise self._undecodable(request, response)
@@ -142,8 +165,7 @@ class Recorder:
         redaction = Redaction(
             self._secrets, keep_headers=headers, keep_bodies=bodies, anonymize=anonymize
         )
-        for item in old:
-            redaction.redact(item)  # so that no number that it holds is given twice
+        redaction.reserve(old)  # so that no number that it holds is given twice
         redacted = [redaction.redact(self._canonical(item)) for item in self.recorded]
         self.replaced_types = {
             item.response.header("content-type").partition(";")[0].strip() or "no type"
@@ -212,7 +234,8 @@ def rewrite(
     with locked(path):
         before = len(load(path).interactions) if path.is_file() else 0
         if items:
-            write(path, [redaction.redact(item) for item in items], provenance(items), ())
+            redacted = [redaction.redact(item) for item in items]
+            _put(path, checked(path, redacted, provenance(items), ()))
     return before, len(items)
 
 
@@ -227,9 +250,15 @@ def write(
     Raises ``CassetteLeakError`` and ``CassetteError``.
     """
     text = checked(path, interactions, origin, secrets)
+    with locked(path):
+        _put(path, text)
+
+
+def _put(path: Path, text: str) -> None:
+    """Write the text. Its lock is held, so what another writer left unfinished is of a dead one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode("utf-8"))
+        write_whole(path, text.encode("utf-8"), temporary=temporary_of(path))
     except OSError as error:
         reason = (
             "the disk is full"
@@ -239,6 +268,40 @@ def write(
         raise CassetteError(
             f"{path} can't be written: {reason}. The old file is as it was", path=path
         ) from None
+
+
+def temporary_of(path: Path) -> Path:
+    """Where a cassette's new text is written, before it takes the cassette's place."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def clear(folder: Path) -> None:
+    """Remove what killed writers left in a folder. What a living one writes is under its lock."""
+    for left in folder.glob(".*.yaml.tmp"):
+        path = left.with_name(left.name.removeprefix(".").removesuffix(".tmp"))
+        with suppress(TimeoutError, OSError), locked(path, timeout=0):
+            left.unlink()
+
+
+# As PyYAML writes a cassette: the list first, without indentation, then plain keys.
+_HEAD = "interactions:\n- "
+_TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
+
+
+def extended(path: Path, text: str, new: Sequence[Interaction], secrets: Collection[str]) -> str:
+    """The text of a cassette with interactions added.
+
+    The cost does not grow with what is there: only what is new is written anew and scanned. Raises
+    ``CassetteLeakError`` and ``CassetteCorruptError``.
+    """
+    origin = provenance(new)
+    tail = _TAIL.search(text, max(0, len(text) - 2000))
+    if not text or not text.startswith(_HEAD) or tail is None:
+        old = parse_cassette(path, text).interactions if text else ()
+        return checked(path, (*old, *new), origin, secrets)
+    return text[: tail.start()] + checked(path, new, origin, secrets).removeprefix(
+        "interactions:\n"
+    )
 
 
 def checked(
@@ -264,7 +327,7 @@ def checked(
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Path]:
+def locked(path: Path, timeout: float = 60.0) -> Iterator[Path]:
     """Hold the lock of a cassette's file against other processes; gives the folder of locks.
 
     The system itself takes a dead process's lock away. Locks lie apart from the cassettes, so that
@@ -273,7 +336,7 @@ def locked(path: Path) -> Iterator[Path]:
     from filelock import FileLock
 
     folder = lock_folder()
-    with FileLock(folder / f"{_digest(path)}.lock", timeout=60):
+    with FileLock(folder / f"{_digest(path)}.lock", timeout=timeout):
         yield folder
 
 

@@ -185,15 +185,17 @@ def play(
         ),
         note="" if mark else f" (the test has no mark @pytest.mark.{MARKER}(NAME))",
     )
+    _clear_once(request.config, (folder / names[0]).parent)
     _check_age(request.node, playback, run)
     recorder = None
     if mode != "none":
         from pytest_indexjob.interception.forwarding import forward
         from pytest_indexjob.recording.recorder import Recorder
 
+        path = or_fail(lambda: locate(names[0], folder))
         recorder = Recorder(
             playback,
-            or_fail(lambda: locate(names[0], folder)),
+            path,
             mode,
             lambda asked: forward(asked, settings.timeout, interception.guard),
             secrets=secrets(settings),
@@ -237,6 +239,21 @@ def _sharing(item: pytest.Item, name: str) -> int:
             if (mark := other.get_closest_marker(MARKER)) and mark.args
         )
     return max(stash[_SHARING][item.path.parent / name], 1)
+
+
+_CLEARED = pytest.StashKey[set[Path]]()
+
+
+def _clear_once(config: pytest.Config, folder: Path) -> None:
+    """Remove what a run that was killed within a write left in a folder of cassettes."""
+    cleared = config.stash.setdefault(_CLEARED, set())
+    if folder in cleared:
+        return
+    cleared.add(folder)
+    if any(folder.glob(".*.yaml.tmp")):
+        from pytest_indexjob.recording.recorder import clear
+
+        clear(folder)
 
 
 def secrets(settings: IndexJobSettings) -> list[str]:

@@ -282,6 +282,11 @@ def test_a_shape_is_known_in_disguise(kind, form):
     assert_absent(SHAPES[kind].split()[-1], text)
 
 
+@pytest.mark.parametrize("value", [f"glpat-{DIGITS[:20]}", f"hf_{DIGITS[:34]}", f"ya29.{DIGITS}"])
+def test_shapes_of_other_services_are_replaced(value):
+    assert Redaction().redact_text(f"it is {value} as you know") == "it is REDACTED as you know"
+
+
 FIELDS = (
     *(
         "token",

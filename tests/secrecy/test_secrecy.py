@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 
 import pytest
 from test_redaction import FORMS, HARD, PLACES, SIMPLE, assert_absent, traces
 
+from pytest_indexjob.exchange import Response
 from pytest_indexjob.recording.cassette import load
 
 # Of no known shape: what is known is the value.
@@ -35,6 +37,8 @@ def corpus():
 
 
 CORPUS = corpus()
+# Of each client every third case, unless the whole is asked for.
+SHARE = 1 if os.environ.get("INDEXJOB_CORPUS") == "whole" else 3
 
 SUITE = """
 import asyncio, base64, http.client, json, urllib.parse
@@ -167,7 +171,7 @@ def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
         for at, (place, _) in enumerate(CORPUS)
         if client in SENDERS or place.startswith("response-")
     ]
-    items = items[start % 3 :: 3]
+    items = items[start % SHARE :: SHARE]
     assert len(items) >= 120
     result = run(
         client,
@@ -243,3 +247,99 @@ def test_no_secret_is_in_what_an_assertion_says(pytester, monkeypatch):
     assert text.count("REDACTED") >= 8
     assert SIMPLE not in text
     assert "ValueError: mine" in text
+
+
+SENT = """
+import base64, logging, os
+import httpx, pytest, requests
+
+URL = os.environ["SERVICE"] + "/v2/gen-ai/indexing_jobs/x"
+CREDENTIAL = base64.b64decode("c2VudEJ5VGhlQ2xpZW50NDI=").decode()
+BASIC = base64.b64encode(f"somebody-42:{CREDENTIAL}".encode()).decode()
+WAYS = {
+    "bearer": {"headers": {"Authorization": f"Bearer {CREDENTIAL}"}},
+    "no scheme": {"headers": {"Authorization": CREDENTIAL}},
+    "odd scheme": {"headers": {"Authorization": f"Odd {CREDENTIAL}"}},
+    "basic": {"headers": {"Authorization": f"Basic {BASIC}"}},
+    "key": {"headers": {"X-Api-Key": CREDENTIAL}},
+    "cookie": {"headers": {"Cookie": f"a={CREDENTIAL}; b=c"}},
+    "query": {"params": {"api_key": CREDENTIAL}},
+}
+
+
+@pytest.mark.parametrize("client", [requests, httpx], ids=["requests", "httpx"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ends", ["passes", "fails", "raises"])
+@pytest.mark.indexjob_cassette("mine")
+def test_it(client, way, ends):
+    answer = client.get(URL, **WAYS[way])
+    print("printed", answer.text)
+    logging.warning("logged %s", answer.text)
+    assert answer.json()["job"]["error_details"]
+    assert ends != "fails", answer.text
+    if ends == "raises":
+        raise ValueError(answer.text, CREDENTIAL)
+"""
+
+
+def test_what_a_client_sent_is_taken_out_of_everything_where_it_is_echoed(
+    pytester, loopback, monkeypatch
+):
+    credential = base64.b64decode("c2VudEJ5VGhlQ2xpZW50NDI=").decode()
+
+    def echo(request):
+        sent = " ".join([*(value for _, value in request.headers), request.url])
+        basic = request.header("authorization").removeprefix("Basic ")
+        sent += base64.b64decode(basic).decode() if basic.endswith("=") else ""
+        body = json.dumps({"job": {"uuid": sent, "error_details": f"you sent {sent}"}})
+        return Response(200, (("Content-Type", "application/json"), ("Link", sent)), body.encode())
+
+    monkeypatch.setenv("SERVICE", loopback(echo).url)
+    pytester.makeconftest("""
+        import os, pytest
+        from pytest_indexjob import IndexJobSettings
+        @pytest.fixture(scope="session")
+        def indexjob_settings(): return IndexJobSettings(base_url=os.environ["SERVICE"], token="any")
+    """)
+    pytester.makepyfile(test_it=SENT)
+    options = ("--indexjob-report=page.html", "--indexjob-coverage-file=coverage.json")
+    result = pytester.runpytest(
+        *("-p", "no:cacheprovider", "-rA", "--junitxml=results.xml", "--indexjob-record=all"),
+        *options,
+        "--log-level=DEBUG",
+    )
+    result.assert_outcomes(passed=14, failed=28)
+    told = [result.stdout.str(), result.stderr.str()]
+    for name in ("page.html", "coverage.json", "results.xml", "cassettes/mine.yaml"):
+        told.append((pytester.path / name).read_text())
+    for text in told:
+        assert credential not in text
+        assert "somebody-42" not in text.replace("somebody-42:{CREDENTIAL}", "")
+    assert "printed" in told[0]
+    assert "logged" in told[0]
+    assert "ValueError" in told[0]
+
+
+PAGE = """
+import pytest, requests
+
+@pytest.mark.parametrize("body, headers", [
+    (b'--x\\r\\nContent-Disposition: form-data; name="password"\\r\\n\\r\\nopensesame\\r\\n--x--',
+     {"Content-Type": "multipart/form-data; boundary=x"}),
+    ('{"password": "opensesame"}'.encode("utf-16"), {"Content-Type": "application/json"}),
+    (b"<password>opensesame</password>", {"Content-Type": "application/xml"}),
+    (b"password=opensesame", {"Content-Type": "application/x-www-form-urlencoded"}),
+], ids=["multipart", "utf-16", "xml", "form"])
+def test_it(indexjob_simulator, body, headers):
+    requests.post("https://api.digitalocean.com/v2/gen-ai/indexing_jobs", data=body, headers=headers)
+    assert 1 == 2
+"""
+
+
+def test_the_page_and_the_story_show_what_a_cassette_would_keep(pytester):
+    pytester.makepyfile(test_it=PAGE)
+    result = pytester.runpytest("-p", "no:cacheprovider", "-vv", "--indexjob-report=page.html")
+    result.assert_outcomes(failed=4)
+    page = (pytester.path / "page.html").read_bytes()
+    assert b"REDACTED multipart/form-data" in page
+    assert b"opensesame" not in page.replace(b"\\0", b"")

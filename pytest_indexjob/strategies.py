@@ -138,7 +138,9 @@ def _uuid(number: int) -> str:
 
 _TIMES = st.integers(0, _LAST_TIME).map(_time)
 _UUIDS = st.integers(0, _LAST_UUID).map(_uuid)
-_TEXTS = st.text(max_size=12)
+# Every character that UTF-8 has, as is `st.text`'s default. Where Hypothesis finds them by the codec,
+# its first run in a folder takes seconds, and fails its own health check on a busy machine.
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _JSON = st.none() | st.booleans() | st.integers() | _TEXTS | st.lists(st.integers(), max_size=2)
 # Fields that the service had in 2025-08, and made-up ones. Not `sampled_from`: the keys that it
 # gives depend on those before, so that none of them could be taken out.

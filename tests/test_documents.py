@@ -2,30 +2,113 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+import pytest_indexjob
+from pytest_indexjob import cli
+
 ROOT = Path(__file__).parents[1]
-BLOCKS = [
-    pytest.param(match.group(1), id=f"{path.name}-{at}")
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for at, match in enumerate(
-        re.finditer(r"^```python\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
-    )
-]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+# They keep state in their process, so that a test of them needs a process of its own.
+NEED_A_PROCESS = {"celery", "django"}
+
+spec = importlib.util.spec_from_file_location("catalogues", ROOT / "docs" / "catalogues.py")
+catalogues = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = catalogues
+spec.loader.exec_module(catalogues)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+def name_of(page):
+    return page.relative_to(ROOT).as_posix().removesuffix(".md").replace("/", "-")
+
+
+def blocks(language):
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [
+        pytest.param(match.group(1), id=f"{name_of(page)}-{at}")
+        for page in PAGES
+        for at, match in enumerate(fence.finditer(page.read_text()))
+    ]
+
+
+def imported(block):
+    """The top-level packages that a block imports."""
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def plugins(block):
+    """What a block needs besides what it imports."""
+    if "pytest.mark.asyncio" in block:
+        yield "pytest_asyncio"
+
+
+@pytest.mark.parametrize("block", blocks("python"))
 def test_every_python_block_runs(pytester, block):
-    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    packages = {*imported(block), *plugins(block)}
+    missing = sorted(name for name in packages if importlib.util.find_spec(name) is None)
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: pip install '.[docs]'")
+    # pytest-asyncio warns where its ini key is not set, also in runs that do not use it.
+    asyncio = "pytest_asyncio" in packages
+    scope = "asyncio_default_fixture_loop_scope = function\n" if asyncio else ""
+    pytester.makeini(f"[pytest]\nfilterwarnings = error\n{scope}")
     pytester.makepyfile(
         test_block=block if "def test_" in block else f"{block}\n\ndef test_it():\n    pass\n"
     )
-    result = pytester.runpytest("-p", "no:cacheprovider")
-    assert result.ret == 0
-    assert result.parseoutcomes()["passed"] >= block.count("def test_")
+    apart = bool(packages & NEED_A_PROCESS)
+    run = pytester.runpytest_subprocess if apart else pytester.runpytest
+    result = run("-p", "no:cacheprovider", *(() if asyncio else ("-p", "no:asyncio")))
+    outcomes = {"passed": 0, "failed": 0, "skipped": 0, "errors": 0} | result.parseoutcomes()
+    # A test that shows a mistake says so, for readers and here.
+    assert (outcomes["failed"], outcomes["errors"]) == (block.count("  # fails\n"), 0)
+    assert sum(outcomes.values()) >= block.count("def test_")
+
+
+def test_the_hypothesis_examples_run_cold_and_warm(pytester):
+    for block in blocks("python"):
+        (text,) = block.values
+        if "hypothesis" not in {*imported(text)}:
+            continue
+        pytester.makeini("[pytest]\nfilterwarnings = error\n")
+        pytester.makepyfile(test_block=text)
+        shutil.rmtree(pytester.path / ".hypothesis", ignore_errors=True)
+        for _ in ("cold", "warm"):
+            done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+            done.assert_outcomes(passed=text.count("def test_"))
+
+
+@pytest.mark.parametrize("block", blocks("ini"))
+def test_every_ini_block_is_taken(pytester, block):
+    pytester.makeini(block)
+    result = pytester.runpytest("--strict-config", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def commands_of(block):
+    return [line.strip() for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("block", blocks("(?:sh|yaml)"))
+def test_every_command_of_ours_is_taken(block):
+    options = {name for name, _ in catalogues.declared().options}
+    for line in commands_of(block):
+        for option in re.findall(r"--indexjob-[a-z-]+", line):
+            assert option in options, line
+        command = re.search(r"(?:^|&& |run: )pytest-indexjob ([^&|<>]+)", line)
+        if command:
+            cli._parser().parse_args(shlex.split(command[1]))
 
 
 def test_the_readme_fits_on_two_screens_and_has_two_commands():
@@ -34,11 +117,77 @@ def test_the_readme_fits_on_two_screens_and_has_two_commands():
     assert text.count("```sh\n") == 2
 
 
+def test_the_readme_links_to_where_pypi_can_follow():
+    text = (ROOT / "README.md").read_text()
+    targets = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, re.MULTILINE))
+    used = set(re.findall(r"\]\[([^\]]+)\]", text))
+    assert used == targets.keys()
+    assert "](" not in text
+    for url in targets.values():
+        assert url.startswith(f"{catalogues.SOURCES}/")
+        assert (ROOT / url.removeprefix(f"{catalogues.SOURCES}/")).exists(), url
+
+
+def anchors(page):
+    """The names that a link may jump to in a page: its headings as MkDocs writes them."""
+    text = catalogues.on_page_markdown(page.read_text())
+    for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        words = re.sub(r"[^\w\s-]", "", title).strip().lower()
+        yield re.sub(r"[-\s]+", "-", words)
+
+
 def test_every_link_leads_somewhere():
-    for path in (
-        ROOT / "README.md",
-        ROOT / "cassettes" / "README.md",
-        *(ROOT / "docs").glob("*.md"),
-    ):
-        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-            assert (path.parent / link).exists(), f"{path}: {link}"
+    for page in (ROOT / "cassettes" / "README.md", *PAGES[1:]):
+        for path, anchor in re.findall(r"\]\(([^):#]*)#?([^):]*)\)", page.read_text()):
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page}: {path}"
+            if anchor and target.suffix == ".md":
+                assert anchor in anchors(target), f"{page}: {path}#{anchor}"
+
+
+def test_every_page_is_in_the_navigation_or_linked_to():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    text = "".join(page.read_text() for page in PAGES)
+    for page in PAGES[1:]:
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert f" {name}\n" in navigation or f"{page.name})" in text, name
+
+
+@pytest.mark.parametrize("name", catalogues.CATALOGUES)
+def test_every_catalogue_stands_in_a_page_and_is_filled_in(name):
+    place = f"<!-- catalogue: {name} -->"
+    pages = [page for page in PAGES if place in page.read_text()]
+    assert len(pages) == 1
+    filled = catalogues.on_page_markdown(pages[0].read_text())
+    assert place not in filled
+    assert catalogues.CATALOGUES[name]() in filled
+
+
+def test_the_catalogues_hold_what_there_is():
+    names = catalogues.names_text()
+    for name in set(dir(pytest_indexjob)) - {"__version__", "faults", "scenarios", "strategies"}:
+        assert f"::: pytest_indexjob.{name}\n" in f"{names}\n", name
+    assert "`rate-limit`" in catalogues.faults_table()
+    assert "`indexjob_outcome`" in catalogues.fixtures_table()
+    assert "--indexjob-record=none" in catalogues.options_table()
+    assert "`combine\\|report`" in catalogues.commands_text()
+
+
+def explained():
+    """The messages that the page of troubleshooting quotes, as their fixed parts."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    return re.findall(r"^(?:#+|-) `([^`]+)`$", text, re.MULTILINE)
+
+
+def test_troubleshooting_quotes_what_the_plugin_says():
+    sources = "".join(path.read_text() for path in sorted(catalogues.PACKAGE.rglob("*.py")))
+    # A long text is written in several pieces.
+    sources = re.sub(r"[\"']\s*\n\s*f?[\"']", "", sources)
+    assert len(explained()) > 50
+    gone = [
+        quoted
+        for quoted in explained()
+        for part in quoted.split("…")
+        if part.strip(" .:,'\"") and part.strip(" .:,'\"") not in sources
+    ]
+    assert gone == []

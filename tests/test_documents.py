@@ -6,7 +6,6 @@ import ast
 import importlib.util
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -54,7 +53,13 @@ def plugins(block):
         yield "pytest_asyncio"
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+def is_generated(block):
+    return "hypothesis" in imported(block)
+
+
+@pytest.mark.parametrize(
+    "block", [each for each in blocks("python") if not is_generated(*each.values)]
+)
 def test_every_python_block_runs(pytester, block):
     packages = {*imported(block), *plugins(block)}
     missing = sorted(name for name in packages if importlib.util.find_spec(name) is None)
@@ -76,17 +81,15 @@ def test_every_python_block_runs(pytester, block):
     assert sum(outcomes.values()) >= block.count("def test_")
 
 
-def test_the_hypothesis_examples_run_cold_and_warm(pytester):
-    for block in blocks("python"):
-        (text,) = block.values
-        if "hypothesis" not in {*imported(text)}:
-            continue
-        pytester.makeini("[pytest]\nfilterwarnings = error\n")
-        pytester.makepyfile(test_block=text)
-        shutil.rmtree(pytester.path / ".hypothesis", ignore_errors=True)
-        for _ in ("cold", "warm"):
-            done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
-            done.assert_outcomes(passed=text.count("def test_"))
+@pytest.mark.parametrize("block", [each for each in blocks("python") if is_generated(*each.values)])
+def test_every_example_of_hypothesis_runs_cold_and_warm(pytester, block):
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(test_block=block)
+    # The first run finds no folder `.hypothesis`, the second the one that the first made.
+    for exists in (False, True):
+        assert (pytester.path / ".hypothesis").exists() == exists
+        done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
+        done.assert_outcomes(passed=block.count("def test_"))
 
 
 @pytest.mark.parametrize("block", blocks("ini"))

@@ -235,6 +235,16 @@ _TITLES = {
 }
 
 
+_INTRODUCTIONS = {
+    "api.models": (
+        "A default such as `field(UINT64)` names the kind of value on the wire. A field that is absent"
+        ' there is 0, `""`, `None`, `()` or UNKNOWN here.'
+    ),
+    "api.errors": "::: pytest_indexjob.api.errors\n    options:\n      show_root_heading: false\n"
+    "      show_root_toc_entry: false\n      members: []",
+}
+
+
 def names_text() -> str:
     """A section for each home of public names, with a mkdocstrings block for each name."""
     homes: dict[str, list[str]] = {}
@@ -244,6 +254,8 @@ def names_text() -> str:
     parts = []
     for home in sorted(order, key=order.index):
         parts.append(f"## {_TITLES.get(home, home.replace('.', ': ').replace('_', ' '))}")
+        if home in _INTRODUCTIONS:
+            parts.append(_INTRODUCTIONS[home])
         parts += [f"::: pytest_indexjob.{name}" for name in homes[home]]
     for name, home in pytest_indexjob._MODULES.items():
         parts.append(f"## The module {name}")
@@ -274,7 +286,7 @@ class Message(NamedTuple):
 # What says something to a user when it is called.
 _SAYERS = (
     *("pytest.fail", "pytest.skip", "item.warn", "_corrupt", "_fail", "Finding", "self.error"),
-    *("hints.append", "complaints.append", "complaints.insert"),
+    *("hints.append", "parts.append"),
 )
 _SILENT = ("AttributeError", "SystemExit", "_ShapeError", "TransportFault")
 
@@ -308,8 +320,7 @@ _KINDS = {
     "_Refusal": "answer of the simulator",
     "item.warn": "warning",
     "hints.append": "hint",
-    "complaints.append": "the test fails",
-    "complaints.insert": "the test fails",
+    "parts.append": "the test fails",
 }
 
 

@@ -15,7 +15,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--indexjob-live",
         action="store_true",
         help=(
-            "let the real service answer: it is slow and billed, and needs"
+            "let the real service answer: it is slow and costs money, and needs"
             " DIGITALOCEAN_ACCESS_TOKEN"
         ),
     )
@@ -24,62 +24,60 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("none", "once", "new_episodes", "all", "rewrite"),
         default="none",
         help=(
-            "record marked tests from the service, secrets redacted (vcrpy's modes); none where CI"
-            " is set, unless given on the command line"
+            "record marked tests from the real service, without secrets; the modes are vcrpy's, and"
+            " rewrite. Where CI is set, this option counts only on the command line itself"
         ),
     )
     group.addoption(
         "--indexjob-max-age",
         metavar="DAYS",
-        help=(
-            "fail tests whose recordings are older, by what they say of themselves; warn:DAYS warns"
-        ),
+        help=("fail tests whose recordings are more than DAYS days old; warn:DAYS only warns"),
     )
     group.addoption(
         "--indexjob-coverage",
         action="store_true",
         help=(
-            "tell at the end which of the service's answers the tests that passed were given, and"
-            " which never"
+            "print at the end which of the service's answers were given to tests that passed, and"
+            " which never were"
         ),
     )
     group.addoption(
         "--indexjob-coverage-fail-under",
         type=float,
         metavar="N",
-        help="fail the run below N percent of the answers",
+        help="fail the run if fewer than N percent of the answers were given",
     )
     group.addoption(
         "--indexjob-coverage-file",
         metavar="FILE",
-        help="write the coverage as JSON, to add up shards",
+        help="write the coverage as JSON; `pytest-indexjob coverage` adds up such files",
     )
     group.addoption(
         "--indexjob-report",
         metavar="FILE",
-        help="write a page (HTML) that shows every test's story",
+        help="write an HTML page with the story of every test",
     )
     group.addoption(
         "--indexjob-used-file",
         metavar="FILE",
-        help="write which recordings were used (JSON), for audit",
+        help="write as JSON which recordings were used; `pytest-indexjob audit` reads it",
     )
     parser.addini(
         "indexjob_coverage_left_out",
-        "what coverage leaves out, a line each with a reason: `http:409: we never start jobs`",
+        "what coverage leaves out: an item and a reason a line, `http:409: we never start jobs`",
         type="linelist",
         default=[],
     )
     parser.addini(
         "indexjob_anonymize",
-        "replace uuids in what is recorded by numbered ones",
+        "replace each uuid in new recordings by a number",
         type="bool",
         default=False,
     )
     parser.addini(
         "indexjob_allowed_hosts",
-        "hosts besides this machine that tests with this plugin may reach: exact names or"
-        " *.example.com",
+        "hosts that tests with this plugin may reach besides this machine: names, or patterns such"
+        " as *.example.com",
         type="args",
         default=[],
     )

@@ -8,7 +8,9 @@ import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import NetworkBlockedError
 from pytest_indexjob.interception.clients import Patch
 from pytest_indexjob.replacements import original
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pytest_indexjob.exchange import Journal
+
+_API_HOST = urlsplit(API_URL).hostname
 
 
 class Guard:
@@ -127,10 +131,8 @@ class Guard:
         shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
         error = NetworkBlockedError(
             f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}:"
-            " nothing reaches the network in a test that uses pytest-indexjob. Answer the call"
-            " from a recording (@pytest.mark.indexjob_cassette), run with --indexjob-live to reach"
-            " the real service, or name the host in the ini key indexjob_allowed_hosts"
-            f" (`indexjob_allowed_hosts = {shown}`){_advice(client)}",
+            " nothing reaches the network in a test that uses pytest-indexjob."
+            f" {_way_out(shown)}{_advice(client)}",
             host=shown,
             port=port if isinstance(port, int) else None,
             test=self._test,
@@ -140,6 +142,19 @@ class Guard:
 
     def _is_named(self, host: Any) -> bool:
         return any(fnmatch.fnmatchcase(_name(host), allowed) for allowed in self._allowed)
+
+
+def _way_out(host: str) -> str:
+    if _name(host) == _API_HOST:
+        # Not by the ini key: calls would reach the real service in every run, and cost money.
+        return (
+            "Answer the call from a recording (@pytest.mark.indexjob_cassette) or by the simulator"
+            " (indexjob_simulator), or run with --indexjob-live to reach the real service"
+        )
+    return (
+        "Answer the call by a mock of that host, or name the host in the ini key"
+        f" indexjob_allowed_hosts (`indexjob_allowed_hosts = {host}`)"
+    )
 
 
 def _advice(client: str) -> str:

@@ -116,7 +116,7 @@ class Scenario:
         if ended and left:
             raise ValueError(
                 f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
-                f"and says {left[0].status.name} at {left[0].at:g} s: an end is not left"
+                f"and says {left[0].status.name} at {left[0].at:g} s: a job that has ended stays so"
             )
 
     def __str__(self) -> str:
@@ -291,11 +291,12 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
                 f"{scenario}: a job that ends {end.outcome.status.name} has no {name}, so not {all_of[name]}"
             )
     if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
-        raise ValueError(f"{scenario}: a job that ends so has {' or '.join(end.at_least_one_of)}")
+        wanted = " or ".join(end.at_least_one_of)
+        raise ValueError(f"{scenario}: a job that ends in this way needs {wanted}")
     if (end.failed is None or end.skipped is None) and failed + skipped != files:
         raise ValueError(
-            f"{scenario}: of files={files} none is indexed, so failed_items and skipped_items make"
-            " that up"
+            f"{scenario}: none of files={files} is indexed, so failed_items and skipped_items must"
+            f" add up to {files}"
         )
     indexed = _share_done(files - failed - skipped, end.progress)
     size = counts.get("total_bytes", files * 1290897)
@@ -486,7 +487,7 @@ def _entry(
 _CATALOGUE: dict[str, _Entry] = {
     "completed": _entry(_outcome, "all files are indexed"),
     "completed-with-skips": _entry(
-        _outcome, "COMPLETED with 1 file indexed and 2 skipped, being unchanged"
+        _outcome, "COMPLETED with 1 file indexed and 2 skipped because they have not changed"
     ),
     "no-changes": _entry(_outcome, "nothing had to be indexed: all files are skipped"),
     "partial": _entry(_outcome, "some files fail"),
@@ -517,7 +518,7 @@ _CATALOGUE: dict[str, _Entry] = {
     ),
     "explicit-nulls": _entry(
         _completed,
-        "null for all that is absent, as hand-written fixtures do",
+        "null for every absent field, as in hand-written fixtures",
         nulls=True,
         by_contract=False,
     ),

@@ -266,7 +266,7 @@ def base(request, service):
     patches = TimePatches(service.clock)
     if request.param == "server":
         server = LoopbackServer(service.handle, clock=service.clock).start()
-        service.report_url = f"{server.url}/reports"
+        service.serve_at(server.url)
         patches.start()
         yield server.url
         patches.stop()

@@ -57,6 +57,13 @@ ATTEMPTS = {
 }
 
 
+def test_the_apis_own_host_is_not_to_be_allowed(guarded):
+    guarded()
+    with pytest.raises(NetworkBlockedError, match="indexjob_simulator") as raised:
+        socket.getaddrinfo("api.digitalocean.com", 443)
+    assert "indexjob_allowed_hosts" not in str(raised.value)
+
+
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
 def test_no_way_leads_off_this_machine(guarded, attempt):
     interception = guarded("allowed.invalid")

@@ -173,10 +173,11 @@ class Timeline:
         if not self.active:
             return False
         ident = _thread.get_ident()
-        if self._on_real_time.get(ident):
-            return False
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
-        return thread is not None and not self._is_strange(thread)
+        if thread is None or (self._on_real_time and self._on_real_time.get(ident)):
+            return False
+        known = self._strange.get(thread)
+        return not (self._is_strange(thread) if known is None else known)
 
     def _is_strange(self, thread: threading.Thread) -> bool:
         """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
@@ -205,12 +206,13 @@ class Timeline:
         with self.lock:
             self._raise_failure()
             if wait.ended_by is None:
-                wait.close()
                 wait.frame = sys._getframe(1)
                 self.waits[ident] = wait
                 if wait.until is not None:
                     heapq.heappush(self._heap, (wait.until, wait.number, wait))
                 self._try_to_move()
+                if wait.ended_by is None:
+                    wait.close()
         try:
             self._block(wait)
         finally:

@@ -18,7 +18,6 @@ import socket
 import stat
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,10 +25,12 @@ from typing import Any
 
 import pytest
 
-# Taken at import, before any of them is replaced.
+from pytest_indexjob.virtual_time.time_functions import REAL
+
+# Taken at import, before it is replaced.
 _allocate_lock = _thread.allocate_lock
-_real_monotonic = time.monotonic
-_real_sleep = time.sleep
+_real_monotonic: Callable[[], float] = REAL["monotonic"]
+_real_sleep = REAL["sleep"]
 
 # A thread that sits in a real wait (a socket, a foreign lock) counts as idle after this many real
 # seconds without any progress, until it moves again.

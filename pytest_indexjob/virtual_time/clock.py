@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 # 2025-10-31T01:08:33Z, the start of a job that was seen live. Any fixed moment would do: answers
 # must not depend on the day a test runs.
 START = 1761872913.0
-_real_monotonic = time.monotonic
-_real_sleep = time.sleep
+# Kept early, since the names may stand for somebody's patch by the time that a clock starts.
+TIME_FUNCTIONS = {
+    name: getattr(time, name)
+    for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+}
 
 
 class VirtualClock:
@@ -39,6 +42,8 @@ class VirtualClock:
         self.timeline: Timeline | None = None
         self._elapsed = 0.0
         self._real_since: float | None = None
+        self._real_sleep: Any = None
+        self._real_monotonic: Callable[[], float] = self.monotonic
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -48,7 +53,7 @@ class VirtualClock:
     def elapsed(self) -> float:
         """Seconds since this clock began."""
         if self._real_since is not None:
-            return _real_monotonic() - self._real_since
+            return self._real_monotonic() - self._real_since
         return self._elapsed
 
     def time(self) -> float:
@@ -62,7 +67,10 @@ class VirtualClock:
     def run_on_real_time(self) -> None:
         """Let real time pass from now on, since the real service answers."""
         self.start = time.time()
-        self._real_since = _real_monotonic()
+        from pytest_indexjob.virtual_time.time_functions import REAL
+
+        self._real_sleep, self._real_monotonic = REAL["sleep"], REAL["monotonic"]
+        self._real_since = self._real_monotonic()
 
     def advance(self, seconds: float) -> None:
         """Let time pass by hand: whoever is due in between wakes in order.
@@ -97,7 +105,7 @@ class VirtualClock:
             raise ValueError("sleep length must be non-negative")
         self.keep_sleep(seconds)
         if self._real_since is not None:
-            _real_sleep(seconds)
+            self._real_sleep(seconds)
         elif self.timeline is not None and self.timeline.participates():
             self.timeline.sleep(seconds)
         elif self.timeline is not None:

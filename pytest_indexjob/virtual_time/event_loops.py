@@ -11,7 +11,6 @@ import functools
 import os
 import selectors
 import sys
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +31,7 @@ def patches(
     """
     if not hasattr(selectors, "PollSelector"):
         return
-    known: weakref.WeakKeyDictionary[Any, Files] = weakref.WeakKeyDictionary()
+    known: dict[Any, Files] = {}
     for name in ("SelectSelector", "PollSelector", "EpollSelector", "KqueueSelector"):
         selector_class = getattr(selectors, name, None)
         if selector_class is not None:
@@ -64,9 +63,9 @@ def _select(
         files = known.get(self)
         if files is None:
             files = known[self] = Files(self, lambda: real(self, 0))
-        files.look()
         events = real(self, 0)
         if not events and (timeout is None or timeout > 0):
+            files.look()
             if stand_at_files(timeline, files, timeout, "waits in its event loop or selector"):
                 events = real(self, 0)
             else:

@@ -12,7 +12,6 @@ import math
 import operator
 import queue
 import threading
-import time
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
@@ -21,7 +20,6 @@ from pytest_indexjob.replacements import original
 from pytest_indexjob.virtual_time.timeline import Timeline, Wait
 
 _RealSimpleQueue = queue.SimpleQueue
-_real_sleep = time.sleep
 _TOO_LONG = threading.TIMEOUT_MAX
 
 

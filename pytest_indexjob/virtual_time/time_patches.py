@@ -14,9 +14,10 @@ from typing import Any
 
 from pytest_indexjob.replacements import Replacements, original
 from pytest_indexjob.virtual_time import children, event_loops, threads
-from pytest_indexjob.virtual_time.clock import VirtualClock
+from pytest_indexjob.virtual_time.clock import TIME_FUNCTIONS, VirtualClock
+from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, identity, references
+from pytest_indexjob.virtual_time.time_functions import REAL, TimeFunctions
 from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run
-from pytest_indexjob.virtual_time.wall_clock import PLACES, REAL, identity, references
 
 _active: weakref.WeakSet[TimePatches] = weakref.WeakSet()
 
@@ -36,6 +37,7 @@ class TimePatches:
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
         self._real = real
         self._replacements = Replacements()
+        self._time_functions = TimeFunctions()
         self._locks: contextlib.ExitStack = contextlib.ExitStack()
         self._wall: Any = None
 
@@ -46,9 +48,15 @@ class TimePatches:
         try:
             if self._real:
                 self.clock.run_on_real_time()
+                functions: dict[str, Any] = {"sleep": self._recorded_sleep}
                 patches = self._recording_patches()
             else:
+                functions = self._functions()
                 patches = self._patches()
+            for name, function in functions.items():
+                self._time_functions.put(name, function)
+                if original(time, name) is not TIME_FUNCTIONS[name]:
+                    self._replacements.put(time, name, function)
             for owner, name, replacement in patches:
                 self._replacements.put(owner, name, replacement)
             if self._real:
@@ -74,27 +82,33 @@ class TimePatches:
             self._wall[0].stop()
             self._wall = None
         self._replacements.put_back()
+        self._time_functions.put_back()
         self.timeline.stop()
 
     def _move_wall(self) -> None:
         self._wall[1].move_to(self.clock.time(), tick=False)
 
-    def _patches(self) -> list[tuple[Any, str, Any]]:
-        originals = [original(owner, name) for owner, name in PLACES]
-        sleep, monotonic, monotonic_ns, counter, counter_ns, asyncio_sleep, *_ = originals
-        lock, rlock, simple_queue = originals[6:]
+    def _functions(self) -> dict[str, Callable[..., Any]]:
         timeline = self.timeline
+        read = timeline.read
         # From where the real clocks stand, so that a moment kept from before the test stays one of
         # the past; whole seconds, so that sums of floats stay exact.
-        began = math.ceil(monotonic()) - timeline.now
-        counted = math.ceil(counter()) - timeline.now
-        read = timeline.read
+        began = self._began = math.ceil(REAL["monotonic"]()) - timeline.now
+        counted = math.ceil(REAL["perf_counter"]()) - timeline.now
+        virtual: dict[str, Callable[..., Any]] = {
+            "sleep": self._sleep,
+            "monotonic": lambda: began + read(),
+            "monotonic_ns": lambda: round((began + read()) * 1e9),
+            "perf_counter": lambda: counted + read(),
+            "perf_counter_ns": lambda: round((counted + read()) * 1e9),
+        }
+        return {name: self._for_test(REAL[name], function) for name, function in virtual.items()}
+
+    def _patches(self) -> list[tuple[Any, str, Any]]:
+        originals = [original(owner, name) for owner, name in PLACES]
+        asyncio_sleep, lock, rlock, simple_queue = originals
+        timeline, began, monotonic = self.timeline, self._began, REAL["monotonic"]
         virtual = [
-            self._for_test(sleep, self._sleep),
-            self._for_test(monotonic, lambda: began + read()),
-            self._for_test(monotonic_ns, lambda: round((began + read()) * 1e9)),
-            self._for_test(counter, lambda: counted + read()),
-            self._for_test(counter_ns, lambda: round((counted + read()) * 1e9)),
             event_loops.virtual_sleep(timeline, asyncio_sleep, self._keep_sleep),
             self._for_test(lock, threads.VirtualLock),
             self._for_test(rlock, threads.VirtualRLock),
@@ -108,7 +122,7 @@ class TimePatches:
             return began + timeline.now if timeline.participates() else float(monotonic())
 
         found = [identity(value) for value in originals]
-        functions = dict(zip([*REAL, *found], virtual * 2, strict=True))
+        functions = dict(zip([*NAMES_OF_REAL, *found], virtual * 2, strict=True))
         return [
             *((module, name, functions[real]) for module, name, real in references(functions)),
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
@@ -118,13 +132,7 @@ class TimePatches:
         ]
 
     def _recording_patches(self) -> list[tuple[Any, str, Any]]:
-        originals = [original(time, "sleep"), original(asyncio, "sleep")]
-        real_sleep, real_asyncio_sleep = originals
-
-        def sleep(seconds: Any, /) -> None:
-            if not _by_the_run(2):
-                self.clock.keep_sleep(threads.checked_sleep(seconds))
-            real_sleep(seconds)
+        real_asyncio_sleep = original(asyncio, "sleep")
 
         async def asyncio_sleep(delay: float, result: Any = None) -> Any:
             if delay > 0:
@@ -132,8 +140,8 @@ class TimePatches:
             return await real_asyncio_sleep(delay, result)
 
         asyncio_sleep.__name__ = "sleep"
-        keys = [REAL[0], REAL[5], *map(identity, originals)]
-        functions: dict[Any, Any] = dict(zip(keys, [sleep, asyncio_sleep] * 2, strict=True))
+        keys = [NAMES_OF_REAL[0], identity(real_asyncio_sleep)]
+        functions: dict[Any, Any] = dict.fromkeys(keys, asyncio_sleep)
         return [(module, name, functions[real]) for module, name, real in references(functions)]
 
     def _for_test(
@@ -146,6 +154,11 @@ class TimePatches:
             return chosen(*args, **kwargs)
 
         return choose
+
+    def _recorded_sleep(self, seconds: Any, /) -> None:
+        if not _by_the_run(2):
+            self.clock.keep_sleep(threads.checked_sleep(seconds))
+        REAL["sleep"](seconds)
 
     def _sleep(self, seconds: Any, /) -> None:
         length = threads.checked_sleep(seconds)

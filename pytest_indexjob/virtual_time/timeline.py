@@ -18,7 +18,6 @@ import socket
 import stat
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,10 +25,12 @@ from typing import Any
 
 import pytest
 
-# Taken at import, before any of them is replaced.
+from pytest_indexjob.virtual_time.time_functions import REAL
+
+# Taken at import, before it is replaced.
 _allocate_lock = _thread.allocate_lock
-_real_monotonic = time.monotonic
-_real_sleep = time.sleep
+_real_monotonic: Callable[[], float] = REAL["monotonic"]
+_real_sleep = REAL["sleep"]
 
 # A thread that sits in a real wait (a socket, a foreign lock) counts as idle after this many real
 # seconds without any progress, until it moves again.
@@ -173,10 +174,11 @@ class Timeline:
         if not self.active:
             return False
         ident = _thread.get_ident()
-        if self._on_real_time.get(ident):
-            return False
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
-        return thread is not None and not self._is_strange(thread)
+        if thread is None or (self._on_real_time and self._on_real_time.get(ident)):
+            return False
+        known = self._strange.get(thread)
+        return not (self._is_strange(thread) if known is None else known)
 
     def _is_strange(self, thread: threading.Thread) -> bool:
         """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
@@ -205,12 +207,13 @@ class Timeline:
         with self.lock:
             self._raise_failure()
             if wait.ended_by is None:
-                wait.close()
                 wait.frame = sys._getframe(1)
                 self.waits[ident] = wait
                 if wait.until is not None:
                     heapq.heappush(self._heap, (wait.until, wait.number, wait))
                 self._try_to_move()
+                if wait.ended_by is None:
+                    wait.close()
         try:
             self._block(wait)
         finally:

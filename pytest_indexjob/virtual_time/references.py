@@ -1,4 +1,4 @@
-"""Where code reads the time: the names of ``time``'s functions in every module, the wall clock."""
+"""The names that modules have for functions of Python's that wait: sleeps, locks, queues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import queue
 import sys
 import threading
-import time
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -14,10 +13,6 @@ from pytest_indexjob.replacements import behind
 from pytest_indexjob.virtual_time.timeline import is_of_the_run
 
 PLACES = [
-    *(
-        (time, name)
-        for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
-    ),
     (asyncio, "sleep"),
     (threading, "Lock"),
     (threading, "RLock"),
@@ -26,8 +21,8 @@ PLACES = [
 _NAMES = frozenset([*(name for _, name in PLACES), "allocate_lock"])
 # The module and the name that the real ones give for themselves: another's patch may stand in their
 # places.
-REAL = [
-    *(("asyncio.tasks" if owner is asyncio else "time", name) for owner, name in PLACES[:6]),
+NAMES_OF_REAL = [
+    ("asyncio.tasks", "sleep"),
     ("_thread", "allocate_lock"),
     ("threading", "RLock"),
     ("_queue", "SimpleQueue"),
@@ -88,4 +83,4 @@ def identity(value: Any) -> Any:
     """What tells a function from all others, whoever's patch stands for it."""
     value = behind(value)
     real = (value.__module__, value.__name__) if _is_named(value) else ()
-    return real if real in REAL else id(value)
+    return real if real in NAMES_OF_REAL else id(value)

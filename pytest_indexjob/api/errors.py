@@ -28,7 +28,7 @@ None holds a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +48,6 @@ class ApiError(IndexJobError):
     by the published OpenAPI (``request_id`` may come as the ``x-request-id`` header), empty where
     the body had none.
     """
-
-    default_id: ClassVar[str] = ""
 
     def __init__(
         self,

@@ -22,8 +22,6 @@ from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.whole_file import write_whole
 
-RECORD_MODES = ("none", "once", "new_episodes", "all", "rewrite")
-
 
 class Recorder:
     """Answers from recordings as far as the record mode says so, else from the service, and keeps what it said.

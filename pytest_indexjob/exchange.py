@@ -75,6 +75,12 @@ def target_of(url: str) -> Target:
     return Target(parts.scheme, f"{host}{suffix}", path, parts.query)
 
 
+def netloc_of(host: str, port: int | None, scheme: str) -> str:
+    """A host as HTTP compares it, with a port that is not the scheme's."""
+    shown = f"[{host}]" if ":" in host else host
+    return target_of(f"{scheme}://{shown}{'' if port is None else f':{port}'}").netloc
+
+
 def _normalized(path: str) -> str:
     def letter(match: re.Match[str]) -> str:
         plain = chr(int(match[1], 16))

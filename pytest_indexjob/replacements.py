@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 _INHERITED = object()
 _ORIGINAL = "_indexjob_original"
+
+
+class Patch(NamedTuple):
+    """An attribute to replace for the length of the test."""
+
+    owner: Any
+    name: str
+    replacement: Any
 
 
 class Replacements:

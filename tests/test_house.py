@@ -38,35 +38,85 @@ FLOORS = {
 }
 
 
+HTTP_LIBRARIES = {"aiohttp", "http", "httpx", "requests", "urllib3", "vcr"}
+# Who makes calls of its own: the fixture's client, and the commands that ask the live service.
+CALLERS = {"running.one_test", "recording.life", "upkeep.live"}
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+
+
 def room(module):
     return module.split(".")[0]
 
 
-def imports(path, *, typing):
+def imports(path):
+    """The modules that a file imports when it runs, at its head or within a function."""
     tree = ast.parse(path.read_text())
-    if not typing:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                node.body = []
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.startswith("pytest_indexjob.")
-        ):
-            yield node.module.removeprefix("pytest_indexjob.")
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path):
+    """The package's own modules among them; public names count as the modules that hold them."""
+    for name in imports(path):
+        if name.startswith("pytest_indexjob."):
+            asked = name.removeprefix("pytest_indexjob.")
+            module = pytest_indexjob._HOME.get(asked, pytest_indexjob._MODULES.get(asked, asked))
+            while module and module not in MODULES:
+                module = module.rpartition(".")[0]
+            if module:
+                yield module
+
+
+GRAPH = {module: set(own_imports(path)) - {module} for module, path in MODULES.items()}
+
+
+def test_every_file_has_a_floor():
+    assert {room(module) for module in MODULES} == set(FLOORS)
+    assert all(isinstance(floor, int) for floor in FLOORS.values())
 
 
 def test_arrows_only_go_down():
-    wrong = []
-    for path in PACKAGE.rglob("*.py"):
-        here = room(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
-        if here == "__init__":
-            continue
-        for there in imports(path, typing=False):
-            if room(there) != here and FLOORS[room(there)] >= FLOORS[here]:
-                wrong.append(f"{path.name} imports {there}")
+    wrong = [
+        f"{here} imports {there}"
+        for here, theirs in GRAPH.items()
+        for there in theirs
+        if room(there) != room(here) and FLOORS[room(there)] >= FLOORS[room(here)]
+    ]
     assert wrong == []
+
+
+def test_there_is_no_circle():
+    left = {module: set(theirs) for module, theirs in GRAPH.items()}
+    while free := [module for module, theirs in left.items() if not theirs & left.keys()]:
+        for module in free:
+            del left[module]
+    assert left == {}
+
+
+def test_the_service_knows_no_http_library_but_in_its_client():
+    loaded = {
+        module: {name.split(".")[0] for name in imports(path)} & HTTP_LIBRARIES
+        for module, path in MODULES.items()
+        if room(module) == "api"
+    }
+    assert {module for module, libraries in loaded.items() if libraries} == {"api.client"}
+
+
+def test_nobody_imports_the_client_for_a_constant():
+    users = {module for module, theirs in GRAPH.items() if "api.client" in theirs}
+    assert users <= CALLERS
 
 
 def test_every_public_name_loads_and_is_declared_to_type_checkers():

@@ -16,8 +16,7 @@ import pytest
 
 from pytest_indexjob.exchange import Request, Response, TransportFault
 from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
-from pytest_indexjob.interception.clients import Patch
-from pytest_indexjob.replacements import original
+from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ import importlib.abc
 import sys
 import threading
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pytest_indexjob.replacements import Replacements, original
+from pytest_indexjob.replacements import Patch, Replacements, original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pytest_indexjob.interception.interception import Interception
-
-
-class Patch(NamedTuple):
-    """An attribute to replace for the length of the test."""
-
-    owner: Any
-    name: str
-    replacement: Any
 
 
 # Modules, and by which function of which module of this package they are patched, once they are

@@ -12,8 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_indexjob.interception.clients import Patch
-from pytest_indexjob.replacements import original
+from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import NetworkBlockedError
-from pytest_indexjob.interception.clients import Patch
-from pytest_indexjob.replacements import original
+from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_indexjob.exchange import Request, Response, TransportFault
+from pytest_indexjob.exchange import Request, Response, TransportFault, netloc_of
 from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
-from pytest_indexjob.interception.clients import Patch
-from pytest_indexjob.interception.interception import netloc_of
-from pytest_indexjob.replacements import original
+from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

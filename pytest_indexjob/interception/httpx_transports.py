@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_indexjob.exchange import Request, Response, TransportFault
+from pytest_indexjob.exchange import Request, Response, TransportFault, netloc_of
 from pytest_indexjob.http1 import framed, has_body
-from pytest_indexjob.interception.clients import Patch
 from pytest_indexjob.interception.httpcore_streams import AsyncStream, SyncStream
-from pytest_indexjob.interception.interception import netloc_of
-from pytest_indexjob.replacements import original
+from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

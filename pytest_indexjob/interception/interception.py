@@ -17,7 +17,15 @@ import pytest
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import IndexJobError
-from pytest_indexjob.exchange import Exchange, Request, Response, Source, TransportFault, target_of
+from pytest_indexjob.exchange import (
+    Exchange,
+    Request,
+    Response,
+    Source,
+    TransportFault,
+    netloc_of,
+    target_of,
+)
 from pytest_indexjob.interception import complaints
 from pytest_indexjob.interception.clients import ClientPatches
 from pytest_indexjob.interception.guard import Guard
@@ -317,9 +325,3 @@ class Interception:
         self.journal.misses.clear()
         self._limits.exceeded = ""
         return text
-
-
-def netloc_of(host: str, port: int | None, scheme: str) -> str:
-    """A host as HTTP compares it, with a port that is not the scheme's."""
-    shown = f"[{host}]" if ":" in host else host
-    return target_of(f"{scheme}://{shown}{'' if port is None else f':{port}'}").netloc

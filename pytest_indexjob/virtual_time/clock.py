@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+# Loaded early, before anything stands in the place of the real functions.
+from pytest_indexjob.virtual_time import originals  # noqa: F401
+
 if TYPE_CHECKING:
     from pytest_indexjob.virtual_time.timeline import Timeline
 
 # 2025-10-31T01:08:33Z, the start of a job that was seen live. Any fixed moment would do: answers
 # must not depend on the day a test runs.
 START = 1761872913.0
-# Kept early, since the names may stand for somebody's patch by the time that a clock starts.
-TIME_FUNCTIONS = {
-    name: getattr(time, name)
-    for name in ("sleep", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
-}
 
 
 class VirtualClock:

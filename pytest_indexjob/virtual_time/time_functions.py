@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType
 from typing import Any, Final
 
-from pytest_indexjob.virtual_time.clock import TIME_FUNCTIONS
+from pytest_indexjob.virtual_time.originals import TIME_FUNCTIONS
 
 _NO_ARGUMENT, _ONE_ARGUMENT = 0x4, 0x8  # METH_NOARGS, METH_O
 

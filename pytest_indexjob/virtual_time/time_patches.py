@@ -14,7 +14,8 @@ from typing import Any
 
 from pytest_indexjob.replacements import Replacements, original
 from pytest_indexjob.virtual_time import children, event_loops, threads
-from pytest_indexjob.virtual_time.clock import TIME_FUNCTIONS, VirtualClock
+from pytest_indexjob.virtual_time.clock import VirtualClock
+from pytest_indexjob.virtual_time.originals import TIME_FUNCTIONS
 from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, identity, references
 from pytest_indexjob.virtual_time.time_functions import REAL, TimeFunctions
 from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from pytest_indexjob.checking.assertions import (
         assert_data_source_status as assert_data_source_status,
     )
+    from pytest_indexjob.checking.assertions import (
+        assert_database_status as assert_database_status,
+    )
     from pytest_indexjob.checking.assertions import assert_finished as assert_finished
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
@@ -76,7 +79,7 @@ _HOMES = {
     "api.settings": "IndexJobSettings",
     "api.knowledge_bases": "DatabaseStatus KnowledgeBase KnowledgeBaseDataSource",
     "checking.assertions": (
-        "assert_consistent assert_counts assert_data_source_status assert_finished assert_phase"
+        "assert_consistent assert_counts assert_data_source_status assert_database_status assert_finished assert_phase"
         " assert_status assert_transitions"
     ),
     "running.one_test": "CassetteWarning",

@@ -17,6 +17,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_indexjob.api.answers import job_in, read
+from pytest_indexjob.api.knowledge_bases import DatabaseStatus, KnowledgeBase
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     DataSourceStatus,
@@ -64,6 +65,7 @@ _COLUMNS = {
 _MOST_ROWS = 20
 _WRONG_WRAPPERS = ("indexing_job", "index_job")
 _KNOWN_FIELDS = frozenset(IndexingJob.kinds())
+_KNOWLEDGE_BASE_FIELDS = frozenset(KnowledgeBase.kinds()) - _KNOWN_FIELDS
 
 
 def assert_status(job: object, expected: object) -> IndexingJob:
@@ -107,6 +109,33 @@ def assert_data_source_status(
             hints,
         )
     return read
+
+
+def assert_database_status(answer: object, expected: object) -> DatabaseStatus:
+    """Assert how the database of a knowledge base stands, and return the status.
+
+    ``answer`` is the answer of GET to one knowledge base (a response, an SDK's model or a dict) or
+    the status itself; ``expected`` a member, the wire string, or several of them.
+    """
+    __tracebackhide__ = True
+    wanted = _expected(DatabaseStatus, expected)
+    value = (
+        answer
+        if isinstance(answer, str)
+        else _body_of(answer, "a database status").get("database_status")
+    )
+    if not isinstance(value, str):
+        raise AssertionError(
+            "the answer holds no database_status: only GET of one knowledge base does"
+        )
+    actual = DatabaseStatus(value)
+    if actual not in wanted:
+        hint = _unknown_hint(actual)
+        raise AssertionError(
+            f"expected database status {_any_of(wanted)}, not {actual.name}"
+            + (f"\nhint: {hint}" if hint else "")
+        )
+    return actual
 
 
 def assert_counts(job: object, *, data_source: str | None = None, **counts: object) -> IndexingJob:
@@ -225,24 +254,61 @@ def _matches(life: Sequence[IndexingJobStatus], pattern: Sequence[Any]) -> bool:
 def as_job(value: object) -> IndexingJob:
     """The job in any of the forms that the assertions take.
 
-    Raises ``AssertionError`` where it holds none.
+    Of a knowledge base it is the ``last_indexing_job``. Raises ``AssertionError`` where there is no
+    job, and for an error answer, which some clients hand back as if it were the answer.
     """
     if isinstance(value, IndexingJob):
         return value
-    if hasattr(value, "status_code") and hasattr(value, "content"):
-        if not 200 <= value.status_code < 300:
-            raise AssertionError(f"expected an answer with a job, not HTTP {value.status_code}")
-        value = read(None, value.status_code, value.content).json
+    if isinstance(value, KnowledgeBase):
+        value = value.to_wire()
+    return _job_in(_body_of(value, "a job"))
+
+
+def _body_of(value: object, wanted: str) -> dict[str, Any]:
+    """The JSON object of a response, of an SDK's model or of a dict."""
+    response = getattr(value, "http_response", value)  # raw responses of gradient and of pydo
+    status = getattr(response, "status_code", getattr(response, "status", None))
+    if isinstance(status, int):
+        body = read(None, status, _content_of(response)).json if 200 <= status < 300 else {}
+        if not 200 <= status < 300:
+            raise AssertionError(f"expected an answer with {wanted}, not HTTP {status}")
     elif hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json", exclude_none=True)
-    if not isinstance(value, dict):
-        raise TypeError(f"a job, a dict or a response was expected, not {type(value).__name__}")
-    return _job_in(value)
+        body = value.model_dump(mode="json", exclude_none=True)
+    else:
+        body = value
+    if not isinstance(body, dict):
+        raise TypeError(f"{wanted}, a dict or a response was expected, not {type(value).__name__}")
+    if {"id", "message"} <= body.keys() and not _KNOWN_FIELDS & body.keys():
+        raise AssertionError(
+            f"expected an answer with {wanted}, not an error: {body['id']}: {body['message']}"
+        )
+    return body
+
+
+def _content_of(response: Any) -> bytes:
+    # requests, httpx and azure-core; azure-core's older responses; aiohttp.
+    content = getattr(response, "content", None)
+    if isinstance(content, bytes):
+        return content
+    if callable(getattr(response, "body", None)):
+        return bytes(response.body())
+    content = getattr(response, "_body", None)
+    if not isinstance(content, bytes):
+        raise TypeError(
+            f"the body of this {type(response).__name__} was not read yet: `await response.read()`"
+            " before the assertion"
+        )
+    return content
 
 
 def _job_in(body: dict[str, Any]) -> IndexingJob:
+    base = body.get("knowledge_base", body)
+    if isinstance(base, dict) and base.get("last_indexing_job") is not None:
+        return IndexingJob.from_wire(base["last_indexing_job"], "$.last_indexing_job")
     if body.get("job") is not None:
         return job_in(body)
+    if "knowledge_base" in body or body.keys() & _KNOWLEDGE_BASE_FIELDS:
+        raise AssertionError("the knowledge base has no last_indexing_job: there was no job yet")
     if _KNOWN_FIELDS & body.keys():
         return IndexingJob.from_wire(body)
     wrong = next((name for name in _WRONG_WRAPPERS if name in body), None)

@@ -116,6 +116,27 @@ _FAULTS = (
         "Unable to authenticate you",
     ),
     _error(
+        "not-found",
+        "404, as for something that was deleted meanwhile",
+        404,
+        "not_found",
+        "The resource you requested could not be found.",
+    ),
+    _error(
+        "conflict",
+        "409, as while another job runs (status and id are guesses)",
+        409,
+        "conflict",
+        "knowledge base already has an indexing job running",
+    ),
+    _error(
+        "forbidden",
+        "403: the token lacks a scope",
+        403,
+        "forbidden",
+        "You are not authorized to perform this operation",
+    ),
+    _error(
         "provisioning",
         "what a POST is answered while the knowledge base's database is being made (status and id"
         " are guesses)",

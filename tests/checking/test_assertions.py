@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
+import aiohttp
 import dirty_equals
 import httpx
+import pydo
 import pytest
 import requests
+from gradient import Gradient
 from gradient.types.knowledge_bases import IndexingJobRetrieveResponse
 
 from pytest_indexjob import (
+    DatabaseStatus,
     DecodeError,
     IndexingJob,
     IndexingJobPhase,
     IndexingJobStatus,
+    KnowledgeBase,
     Simulator,
     assert_consistent,
     assert_counts,
     assert_data_source_status,
+    assert_database_status,
     assert_finished,
     assert_phase,
     assert_status,
@@ -365,3 +372,67 @@ def test_what_says_nothing_goes_with_anything():
     assert go_together(IndexingJobStatus.COMPLETED, IndexingJobPhase.UNKNOWN)
     assert not go_together(IndexingJobStatus.COMPLETED, IndexingJobPhase.FAILED)
     assert not go_together(IndexingJobStatus.CANCELLED, IndexingJobPhase.SUCCEEDED)
+
+
+# What stands around a job.
+
+KNOWLEDGE_BASE = {"uuid": "kb", "name": "docs", "last_indexing_job": JOB}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"knowledge_base": KNOWLEDGE_BASE, "database_status": "ONLINE"},
+        KNOWLEDGE_BASE,
+        KnowledgeBase.from_wire(KNOWLEDGE_BASE),
+        httpx.Response(200, json={"knowledge_base": KNOWLEDGE_BASE}),
+    ],
+)
+def test_a_knowledge_base_stands_for_its_last_job(answer):
+    assert assert_status(answer, "PARTIAL").uuid == "j"
+
+
+def test_a_knowledge_base_without_a_job_says_so():
+    for answer in ({"knowledge_base": {"uuid": "kb"}}, {"uuid": "kb", "name": "docs"}):
+        with pytest.raises(AssertionError, match="has no last_indexing_job: there was no job yet"):
+            assert_status(answer, "COMPLETED")
+
+
+def test_an_error_that_a_client_hands_back_is_called_an_error():
+    body = {"id": "not_found", "message": "gone", "request_id": "r"}
+    with pytest.raises(AssertionError, match="not an error: not_found: gone"):
+        assert_status(body, "COMPLETED")
+    with pytest.raises(AssertionError, match="not HTTP 404"):
+        assert_status(httpx.Response(404, json=body), "COMPLETED")
+
+
+def test_raw_responses_of_sdks_and_of_aiohttp(indexjob_simulator):
+    async def by_aiohttp(url):
+        headers = {"Authorization": "Bearer any"}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+            with pytest.raises(TypeError, match=r"await response\.read"):
+                assert_status(response, "IN_PROGRESS")
+            await response.read()
+            return assert_status(response, "IN_PROGRESS")
+
+    uuid = indexjob_simulator.start().uuid
+    url = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{uuid}"
+    assert asyncio.run(by_aiohttp(url)).uuid == uuid
+    jobs = Gradient(access_token="any").knowledge_bases.indexing_jobs
+    assert assert_status(jobs.with_raw_response.retrieve(uuid), "IN_PROGRESS").uuid == uuid
+    raw = pydo.Client(token="any").genai.get_indexing_job(uuid, cls=lambda raw, *_: raw)
+    assert assert_status(raw, "IN_PROGRESS").uuid == uuid
+
+
+def test_how_a_database_stands():
+    answer = {"knowledge_base": {"uuid": "kb"}, "database_status": "CREATING"}
+    assert assert_database_status(answer, ["CREATING", "ONLINE"]) == DatabaseStatus.CREATING
+    assert assert_database_status("ONLINE", "ONLINE") == DatabaseStatus.ONLINE
+    with pytest.raises(AssertionError, match="expected database status ONLINE, not CREATING"):
+        assert_database_status(httpx.Response(200, json=answer), DatabaseStatus.ONLINE)
+    with pytest.raises(AssertionError, match="'HIBERNATING' is not a value of the published"):
+        assert_database_status("HIBERNATING", "ONLINE")
+    with pytest.raises(AssertionError, match="holds no database_status"):
+        assert_database_status({"knowledge_base": {"uuid": "kb"}}, "ONLINE")
+    with pytest.raises(ValueError, match="ONLINE"):
+        assert_database_status(answer, "ONLNE")

@@ -38,6 +38,9 @@ STATUS = {
     "service-unavailable": 503,
     "expired-token": 401,
     "provisioning": 400,
+    "not-found": 404,
+    "conflict": 409,
+    "forbidden": 403,
     "redirect": 302,
 }
 BROKEN = {"connection-refused", "connection-reset", "reset-midway", "read-timeout"}

@@ -91,7 +91,7 @@ def test_every_call_is_known_by_its_method_and_path(name):
     assert operation_of(method, path).name == operation_of(method.lower(), path).name == name
     assert operation_of("DELETE", path) is None
     assert operation_of(method, f"{path.partition('?')[0]}/more/and/more") is None
-    assert sorted(it.name for it in CONTRACT) == sorted(CALLS)
+    assert name in {it.name for it in CONTRACT}
 
 
 def test_the_schemas_take_what_the_service_sends_and_nothing_of_another_type():
@@ -301,8 +301,8 @@ def test_calls_of_something_else_are_told_without_what_could_be_a_secret():
         "https://hooks.example.com/services/T0123/abcDEF?token=hunter2": (
             "GET hooks.example.com/services/.../..."
         ),
-        "https://user:hunter2@api.digitalocean.com/v2/gen-ai/agents/hunter2": (
-            "GET api.digitalocean.com/v2/gen-ai/agents/..."
+        "https://user:hunter2@api.digitalocean.com/v2/gen-ai/models/hunter2": (
+            "GET api.digitalocean.com/v2/gen-ai/models/..."
         ),
         "http://[": "GET (no URL)",
         "hunter2\n": "GET ?...",
@@ -517,13 +517,20 @@ def test_a_file_that_is_no_document(tmp_path):
         b"{[]: 1}: 2",
     ):
         path.write_bytes(content)
-        with pytest.raises(IndexJobError, match=r"can't be read|neither YAML nor JSON"):
+        with pytest.raises(IndexJobError, match=r"can't be read|neither YAML|deeper"):
             load_openapi(path)
     path.write_text(
         "paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema:"
         " *a}}}}}}}"
     )
     with pytest.raises(IndexJobError, match="a part of it holds itself"):
+        load_openapi(path)
+
+
+def test_a_document_that_takes_too_long_to_read(tmp_path):
+    path = tmp_path / "openapi.yaml"
+    path.write_bytes(b"- a\n" * 12_500_000)
+    with pytest.raises(IndexJobError, match="can't be used: it has 50000000 bytes"):
         load_openapi(path)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -67,6 +67,18 @@ class Step:
     phase: IndexingJobPhase
     data_sources: tuple[IndexedDataSource, ...] = ()
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    if TYPE_CHECKING:  # the constructor takes strings, the attributes are members
+
+        def __init__(
+            self,
+            *,
+            at: float,
+            status: IndexingJobStatus | str,
+            phase: IndexingJobPhase | str,
+            data_sources: Iterable[IndexedDataSource] = (),
+            extra: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.at) or self.at < 0:
@@ -304,6 +316,8 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
 
 _COUNT_NAMES = ("files", "failed_items", "skipped_items", "removed_items", "total_bytes")
 _OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration")
+# The names that `assert_counts` has for two of them.
+_SAME_OVERRIDES = {"total_files": "files", "total_data_sources": "data_sources"}
 
 
 def _share(total: int, parts: int, at: int) -> int:
@@ -551,15 +565,19 @@ def names() -> tuple[str, ...]:
 def get(name: str, **overrides: Any) -> Scenario:
     """The scenario of that name.
 
-    ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``,
-    ``total_bytes`` (of all data sources together), ``data_sources`` (how many), ``duration``
-    (seconds). Raises ``ValueError``, with the names most like it, for an unknown name, and for
+    ``overrides``: ``files`` (or ``total_files``), ``failed_items``, ``skipped_items``,
+    ``removed_items``, ``total_bytes`` (of all data sources together), ``data_sources`` (or
+    ``total_data_sources``: how many), ``duration`` (seconds). Raises ``ValueError``, with the names most like it, for an unknown name, and for
     overrides that contradict each other or the end; ``TypeError`` for an unknown override.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.5)
         did = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"there is no scenario {name!r}.{did} There are: {', '.join(_CATALOGUE)}")
+    for same, override in _SAME_OVERRIDES.items():
+        if same in overrides and override in overrides:
+            raise TypeError(f"{same} and {override} are the same: give one of them")
+    overrides = {_SAME_OVERRIDES.get(name, name): value for name, value in overrides.items()}
     for wrong in overrides:
         if wrong not in _OVERRIDES:
             near = [name for name in _OVERRIDES if name.startswith(wrong)]

@@ -11,6 +11,7 @@ from pytest_indexjob import (
     Scenario,
     Simulator,
     Step,
+    assert_counts,
     scenarios,
 )
 from pytest_indexjob.recording.library import open_cassettes, shipped_folder
@@ -197,3 +198,16 @@ def test_a_test_runs_once_for_each_outcome(pytester):
     result = pytester.runpytest("-v", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=len(ENDS))
     result.stdout.fnmatch_lines(["*test_it[[]no-changes]*"])
+
+
+@pytest.mark.parametrize("name", ["files", "total_files", "data_sources", "total_data_sources"])
+def test_a_count_has_the_same_names_where_a_job_starts_and_where_it_is_asserted(name):
+    simulator = Simulator()
+    job = simulator.start("completed", **{name: 4})
+    simulator.clock.advance(1000)
+    assert_counts(simulator.job(job.uuid), **{name: 4})
+
+
+def test_two_names_of_one_count_are_not_both_given():
+    with pytest.raises(TypeError, match="total_files and files are the same"):
+        scenarios.get("completed", files=1, total_files=1)

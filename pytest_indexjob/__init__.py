@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from pytest_indexjob.checking.assertions import assert_phase as assert_phase
     from pytest_indexjob.checking.assertions import assert_status as assert_status
     from pytest_indexjob.checking.assertions import assert_transitions as assert_transitions
+    from pytest_indexjob.exchange import Exchange as Exchange
+    from pytest_indexjob.exchange import Journal as Journal
+    from pytest_indexjob.recording.cassette import Playback as Playback
     from pytest_indexjob.running.one_test import CassetteWarning as CassetteWarning
     from pytest_indexjob.simulation import faults as faults
     from pytest_indexjob.simulation import scenarios as scenarios
@@ -82,6 +85,8 @@ _HOMES = {
         "assert_consistent assert_counts assert_data_source_status assert_database_status assert_finished assert_phase"
         " assert_status assert_transitions"
     ),
+    "exchange": "Exchange Journal",
+    "recording.cassette": "Playback",
     "running.one_test": "CassetteWarning",
     "virtual_time.clock": "VirtualClock",
     "simulation.faults": "Fault",

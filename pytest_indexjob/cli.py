@@ -478,7 +478,7 @@ def _audit(options: argparse.Namespace) -> int:
         used=used,
     )
     _say(findings_json(findings) if options.json else findings_text(findings))
-    return FINDINGS if findings else OK
+    return FINDINGS if any(each.severity != "info" for each in findings) else OK
 
 
 # drift

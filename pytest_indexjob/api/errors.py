@@ -146,6 +146,9 @@ class TransportError(_FieldError):
     path: str
     reason: str
 
+    def __init__(self, text: str, *, method: str, path: str, reason: str) -> None:
+        super().__init__(text, method=method, path=path, reason=reason)
+
 
 class DecodeError(_FieldError):
     """The answer is not by the contract.
@@ -169,6 +172,11 @@ class WaitTimeoutError(_FieldError):
     polls: Sequence[IndexingJob]
     timeout: float
 
+    def __init__(
+        self, text: str, *, job: IndexingJob, polls: Sequence[IndexingJob], timeout: float
+    ) -> None:
+        super().__init__(text, job=job, polls=polls, timeout=timeout)
+
 
 class NetworkBlockedError(_FieldError):
     """A connection was stopped since nothing may reach the network in this test.
@@ -180,18 +188,29 @@ class NetworkBlockedError(_FieldError):
     port: int | None
     test: str
 
+    def __init__(self, text: str, *, host: str, port: int | None, test: str) -> None:
+        super().__init__(text, host=host, port=port, test=test)
+
 
 class UnknownCallError(_FieldError):
     """The simulator was asked for what is no call of the API. ``request`` is what was asked."""
 
     request: Any
 
+    def __init__(self, text: str, *, request: Any) -> None:
+        super().__init__(text, request=request)
+
 
 class CassetteError(_FieldError):
     """A recording can't be used. ``path`` is its file, ``line`` the line in it or ``None``."""
 
-    path: Path | None = None
-    line: int | None = None
+    path: Path | None
+    line: int | None
+
+    def __init__(
+        self, text: str, *, path: Path | None = None, line: int | None = None, **fields: Any
+    ) -> None:
+        super().__init__(text, path=path, line=line, **fields)
 
 
 class CassetteNotFoundError(CassetteError):
@@ -199,6 +218,11 @@ class CassetteNotFoundError(CassetteError):
 
     name: str
     near: Sequence[str]
+
+    def __init__(
+        self, text: str, *, name: str, near: Sequence[str], path: Path | None = None
+    ) -> None:
+        super().__init__(text, path=path, name=name, near=near)
 
 
 class CassetteCorruptError(CassetteError):
@@ -212,13 +236,19 @@ class CassetteMissError(CassetteError):
     """
 
     request: Any
-    nearest: Any = None
+    nearest: Any
+
+    def __init__(self, text: str, *, request: Any, nearest: Any = None, **fields: Any) -> None:
+        super().__init__(text, request=request, nearest=nearest, **fields)
 
 
 class CassetteExhaustedError(CassetteMissError):
     """The recorded answers of this request ran out before the job ended. ``played`` counts them."""
 
     played: int
+
+    def __init__(self, text: str, *, request: Any, played: int, nearest: Any = None) -> None:
+        super().__init__(text, request=request, nearest=nearest, played=played)
 
 
 class CassetteLeakError(CassetteError):
@@ -229,3 +259,14 @@ class CassetteLeakError(CassetteError):
 
     kind: str
     where: str
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        kind: str,
+        where: str,
+        path: Path | None = None,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(text, path=path, line=line, kind=kind, where=where)

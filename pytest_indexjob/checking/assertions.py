@@ -41,11 +41,13 @@ _SOURCE_COUNTS = {
     "removed_items": "removed_item_count",
     "indexed_files": "indexed_file_count",
     "total_files": "total_file_count",
+    "files": "total_file_count",  # as a scenario's override is called
     "indexed_bytes": "total_bytes_indexed",
     "total_bytes": "total_bytes",
 }
 _JOB_COUNTS = {
     "total_data_sources": "total_datasources",
+    "data_sources": "total_datasources",  # as a scenario's override is called
     "completed_data_sources": "completed_datasources",
     "total_tokens": "total_tokens",
     "tokens": "tokens",
@@ -144,8 +146,8 @@ def assert_counts(job: object, *, data_source: str | None = None, **counts: obje
     Counts are summed over the data sources, or taken of the one with the uuid ``data_source``:
 
     ``indexed_items``, ``failed_items``, ``skipped_items``, ``removed_items``, ``indexed_files``,
-    ``total_files``, ``indexed_bytes``, ``total_bytes``; and of the job itself
-    ``total_data_sources``, ``completed_data_sources``, ``total_tokens``, ``tokens``. Each is
+    ``total_files`` (or ``files``), ``indexed_bytes``, ``total_bytes``; and of the job itself
+    ``total_data_sources`` (or ``data_sources``), ``completed_data_sources``, ``total_tokens``, ``tokens``. Each is
     expected to be an ``int``, in a ``range``, or equal to whatever ``==`` decides. Raises
     ``TypeError`` for a name that is no count.
     """

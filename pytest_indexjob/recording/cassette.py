@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,7 @@ from pytest_indexjob.exchange import (
     shown_url,
     target_of,
 )
+from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
 # vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without
 # it was cut short.
 FORMAT_VERSION = 1
-
-_DEEPEST = 50
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -83,7 +83,17 @@ def load(path: Path) -> Recording:
 
     Raises ``CassetteCorruptError``, naming file, line and mend. The file is never changed.
     """
-    stat = path.stat()
+    try:
+        stat = path.stat()
+        check_size(stat.st_size)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _corrupt(path, None, error.strerror or type(error).__name__) from None
+    except ValueError as error:  # too large, or a name that no file can have
+        raise _corrupt(path, None, str(error)) from None
+    if not S_ISREG(stat.st_mode):
+        raise _corrupt(path, None, "it is no file")
     return _load(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
@@ -148,7 +158,7 @@ def _parse(path: Path, text: str) -> object:
     import yaml
 
     try:
-        check_depth(text)
+        check_limits(text)
         return _vcrpy_serializer().deserialize(text)
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
@@ -158,6 +168,8 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(
             path, line, f"it is not YAML ({error.problem}): it may be cut short"
         ) from None
+    except LimitError as error:
+        raise _corrupt(path, None, str(error)) from None
     except Exception as error:  # noqa: BLE001 - `!!bool x` is a KeyError, `!!timestamp x` another
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
 
@@ -179,19 +191,6 @@ def _vcrpy_serializer() -> Any:
     serializer = module_from_spec(spec)
     spec.loader.exec_module(serializer)
     return serializer
-
-
-def check_depth(text: str) -> None:
-    """Raise ``RecursionError`` for YAML nested deeper than any cassette: libyaml would crash the process."""
-    import yaml
-
-    depth = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
-            event, yaml.CollectionEndEvent
-        )
-        if depth > _DEEPEST:
-            raise RecursionError
 
 
 def _line_of_interaction(text: str, at: int) -> int | None:

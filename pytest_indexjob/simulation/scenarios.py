@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -67,6 +67,18 @@ class Step:
     phase: IndexingJobPhase
     data_sources: tuple[IndexedDataSource, ...] = ()
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    if TYPE_CHECKING:  # the constructor takes strings, the attributes are members
+
+        def __init__(
+            self,
+            *,
+            at: float,
+            status: IndexingJobStatus | str,
+            phase: IndexingJobPhase | str,
+            data_sources: Iterable[IndexedDataSource] = (),
+            extra: Mapping[str, Any] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.at) or self.at < 0:
@@ -304,7 +316,10 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
 
 
 _COUNT_NAMES = ("files", "failed_items", "skipped_items", "removed_items", "total_bytes")
-_OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration", "ends")
+_JOB_OVERRIDES = ("tokens", "total_tokens", "queued", "error_msg", "error_details")
+_OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration", "ends", *_JOB_OVERRIDES)
+# The names that `assert_counts` has for two of them.
+_SAME_OVERRIDES = {"total_files": "files", "total_data_sources": "data_sources"}
 
 
 def _share(total: int, parts: int, at: int) -> int:
@@ -552,15 +567,23 @@ def names() -> tuple[str, ...]:
 def get(name: str, **overrides: Any) -> Scenario:
     """The scenario of that name.
 
-    ``overrides``: ``files``, ``failed_items``, ``skipped_items``, ``removed_items``,
-    ``total_bytes`` (of all data sources together), ``data_sources`` (how many), ``duration``
-    (seconds), ``ends`` (how each data source ends, as ``("UPDATED", "FAILED")``). Raises ``ValueError``, with the names most like it, for an unknown name, and for
+    ``overrides``: ``files`` (or ``total_files``), ``failed_items``, ``skipped_items``,
+    ``removed_items``, ``total_bytes`` (of all data sources together), ``data_sources`` (or
+    ``total_data_sources``: how many), ``duration`` (seconds), ``ends`` (how each data source ends,
+    as ``("UPDATED", "FAILED")``), ``queued`` (seconds of PENDING before the job runs),
+    ``tokens`` and ``total_tokens`` (of the ended job), ``error_msg`` and ``error_details`` (of the
+    data sources that failed). Raises ``ValueError``, with the names most like it, for an unknown
+    name, and for
     overrides that contradict each other or the end; ``TypeError`` for an unknown override.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.5)
         did = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"there is no scenario {name!r}.{did} There are: {', '.join(_CATALOGUE)}")
+    for same, override in _SAME_OVERRIDES.items():
+        if same in overrides and override in overrides:
+            raise TypeError(f"{same} and {override} are the same: give one of them")
+    overrides = {_SAME_OVERRIDES.get(name, name): value for name, value in overrides.items()}
     for wrong in overrides:
         if wrong not in _OVERRIDES:
             near = [name for name in _OVERRIDES if name.startswith(wrong)]
@@ -569,6 +592,9 @@ def get(name: str, **overrides: Any) -> Scenario:
             raise TypeError(
                 f"{wrong!r} can't be overridden{did}. What can: {', '.join(_OVERRIDES)}"
             )
+    told = {name: overrides.pop(name) for name in _JOB_OVERRIDES if name in overrides}
+    if told:
+        return _with_told(get(name, **overrides), told)
     if "ends" in overrides:
         ends = tuple(DataSourceStatus.parse(end) for end in overrides.pop("ends"))
         return _with_ends(get(name, **{"data_sources": len(ends), **overrides}), ends)
@@ -584,6 +610,34 @@ def _built(name: str, overrides: tuple[tuple[str, Any], ...]) -> Scenario:
     entry = _CATALOGUE[name]
     steps = entry.build(name, **{**entry.defaults, **dict(overrides)})
     return Scenario(name=name, steps=steps, summary=entry.summary, **entry.form)
+
+
+def _with_told(scenario: Scenario, told: Mapping[str, Any]) -> Scenario:
+    """The scenario with what a test says of the job: its tokens, its queue, its errors."""
+    counts = {name: _whole(name, told[name]) for name in ("tokens", "total_tokens") if name in told}
+    texts = {name: told[name] for name in ("error_msg", "error_details") if name in told}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be a text, not {text!r}")
+    wire = {name: IndexingJob.kinds()[name].write(count) for name, count in counts.items()}
+    steps = [
+        dataclasses.replace(
+            step,
+            extra={**step.extra, **(wire if step.is_terminal else {})},
+            data_sources=tuple(
+                dataclasses.replace(source, **texts) if source.error_msg else source
+                for source in step.data_sources
+            ),
+        )
+        for step in scenario.steps
+    ]
+    if texts and not any(source.error_msg for source in steps[-1].data_sources):
+        raise ValueError(f"{scenario.name}: no data source failed, so none has an error_msg")
+    if "queued" in told:
+        wait = _seconds("queued", told["queued"])
+        later = [dataclasses.replace(step, at=step.at + wait) for step in steps]
+        steps = [_step(0, OUTCOMES["pending"]), *later]
+    return dataclasses.replace(scenario, steps=tuple(steps))
 
 
 def _with_ends(scenario: Scenario, ends: tuple[DataSourceStatus, ...]) -> Scenario:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from pytest_indexjob.api.calls import api_path
 from pytest_indexjob.api.errors import CassetteCorruptError
 from pytest_indexjob.api.schema import operation_of
 from pytest_indexjob.recording.cassette import job_of, load
+from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
 from pytest_indexjob.upkeep.drift import mismatches, plain_body, printable
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.models import IndexingJob
     from pytest_indexjob.recording.cassette import Recording
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "info"]
 
 _SUFFIXES = (".yaml", ".yml")
 _SECONDS_A_DAY = 86_400
@@ -46,6 +48,7 @@ _MENDS = {
     ),
     "unended": "record again until the job has ended, or say in the test that it polls no further",
     "age": "record it again, so that it shows what the service sends today",
+    "passed-over": "nothing, unless it should be a cassette: then restore it or record it again",
     "unused": "delete it, or name it in the test that should play it",
 }
 _AGE_MEND = (
@@ -58,7 +61,7 @@ _RESTORE = "restore it from version control, or delete it and record it again"
 class Finding(NamedTuple):
     """One thing wrong with a cassette. ``rule`` names what was broken, ``mend`` the way out.
 
-    ``line`` is ``None`` where the finding is of the file as a whole.
+    ``line`` is ``None`` where the finding is of the file as a whole. ``info`` needs no action.
     """
 
     path: Path
@@ -82,8 +85,8 @@ def audit(
     ``secrets`` are values that no cassette may hold, beside what looks like a secret.
     ``max_age_days`` is the oldest that a recording may be at ``now`` (seconds since the epoch; the
     present unless given), by its provenance's ``recorded_at``. ``used`` are the files that tests
-    played; any other is reported. In a folder, YAML files that are no cassettes are passed over,
-    and links that lead out of it are not followed.
+    played; any other is reported. A YAML file that is no cassette gets one finding, of severity
+    ``info``, which says that it was passed over. Links that lead out of a folder are not followed.
     """
     if max_age_days is not None and not max_age_days >= 0:
         raise ValueError(f"max_age_days must be a number of days, not {max_age_days!r}")
@@ -93,7 +96,7 @@ def audit(
         None if used is None else {_resolved(path) for path in used},
         time.time() if now is None else now,
     )
-    found = [auditor.audit_file(path, named=named) for path, named in _files(paths)]
+    found = [auditor.audit_file(path) for path in _files(paths)]
     # The aliases of one YAML node are one place.
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
@@ -109,15 +112,20 @@ def _resolved(path: Path) -> Path:
         return path.absolute()
 
 
-def _files(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
-    """The files to audit, each once, with whether it was named itself."""
-    files: dict[Path, tuple[Path, bool]] = {}
+def _files(paths: Iterable[Path]) -> list[Path]:
+    """The files to audit, each once."""
+    files: dict[Path, Path] = {}
     for path in paths:
-        folder = path.is_dir()
-        for file in _files_in(path) if folder else [path]:
-            known, named = files.get(_resolved(file), (file, False))
-            files[_resolved(file)] = known, named or not folder
+        for file in _files_in(path) if _is_folder(path) else [path]:
+            files.setdefault(_resolved(file), file)
     return list(files.values())
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -151,11 +159,13 @@ class _Auditor:
         self._used = used
         self._now = now
 
-    def audit_file(self, path: Path, *, named: bool) -> list[Finding]:
-        """The findings of one file; none of a YAML file in a folder that is no cassette."""
+    def audit_file(self, path: Path) -> list[Finding]:
+        """The findings of one file."""
         try:
             text = _text(path)
             recording = _load(path)
+        except LimitError as error:
+            return [Finding(path, None, "corrupt", str(error), _RESTORE, "error")]
         except (OSError, ValueError) as error:
             problem = (
                 f"it can't be read: {getattr(error, 'strerror', None) or type(error).__name__}"
@@ -171,8 +181,9 @@ class _Auditor:
                 )
             ]
         except CassetteCorruptError as error:
-            if not named and not _INTERACTIONS_KEY.search(text):
-                return []
+            if not _INTERACTIONS_KEY.search(text):
+                problem = "it is no cassette, so it was passed over"
+                return [Finding(path, None, "passed-over", problem, _MENDS["passed-over"], "info")]
             corrupt = Finding(path, error.line, "corrupt", _problem(error), _RESTORE, "error")
             return [*self._secrets_in(path, text), self._masked(corrupt), *self._unused(path)]
         lines = _lines(text, len(recording.interactions))
@@ -238,10 +249,16 @@ class _Auditor:
 
 
 def _text(path: Path) -> str:
+    import yaml
+
     if path.exists() and not path.is_file():
         raise OSError(0, "it is no file")  # a pipe, say, which would be waited for
-    # A damaged file is searched for secrets too.
-    return path.read_bytes().decode("utf-8", "replace")
+    check_size(path.stat().st_size)
+    # A damaged file is searched for secrets too, but for one that takes too long.
+    text = path.read_bytes().decode("utf-8", "replace")
+    with suppress(yaml.YAMLError):
+        check_limits(text)
+    return text
 
 
 def _load(path: Path) -> Recording:

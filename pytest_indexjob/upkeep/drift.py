@@ -19,7 +19,7 @@ from pytest_indexjob.api.calls import api_path
 from pytest_indexjob.api.errors import DecodeError, IndexJobError
 from pytest_indexjob.api.json_body import parse_json
 from pytest_indexjob.api.schema import FORMATS, nearest_value, operation_of, path_pattern
-from pytest_indexjob.recording.cassette import check_depth
+from pytest_indexjob.recording.limits import LimitError, check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -455,9 +455,11 @@ def _read_document(path: Path) -> object:
         ) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        check_depth(text)
+        check_limits(text, most_nodes=2_000_000)
         return yaml.load(text, Loader=loader)  # noqa: S506  # both loaders are safe ones; JSON is YAML
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except LimitError as error:
+        raise IndexJobError(f"{path}: this OpenAPI document can't be used: {error}") from None
+    except Exception as error:  # noqa: BLE001  # PyYAML has no list of what `!!bool x` and the like raise
         mark = getattr(error, "problem_mark", None)
         where = f"{path}{f':{mark.line + 1}' if mark else ''}"
         raise IndexJobError(

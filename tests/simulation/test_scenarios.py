@@ -11,6 +11,7 @@ from pytest_indexjob import (
     Scenario,
     Simulator,
     Step,
+    assert_counts,
     scenarios,
 )
 from pytest_indexjob.recording.library import open_cassettes, shipped_folder
@@ -200,3 +201,42 @@ def test_a_test_runs_once_for_each_outcome(pytester):
     result = pytester.runpytest("-v", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=len(ENDS))
     result.stdout.fnmatch_lines(["*test_it[[]no-changes]*"])
+
+
+@pytest.mark.parametrize("name", ["files", "total_files", "data_sources", "total_data_sources"])
+def test_a_count_has_the_same_names_where_a_job_starts_and_where_it_is_asserted(name):
+    simulator = Simulator()
+    job = simulator.start("completed", **{name: 4})
+    simulator.clock.advance(1000)
+    assert_counts(simulator.job(job.uuid), **{name: 4})
+
+
+def test_two_names_of_one_count_are_not_both_given():
+    with pytest.raises(TypeError, match="total_files and files are the same"):
+        scenarios.get("completed", files=1, total_files=1)
+
+
+def test_what_a_test_says_of_the_job():
+    life = scenarios.get(
+        "partial", tokens=7, total_tokens=2**64 - 1, queued=30, error_msg="QUOTA", duration=100
+    )
+    first, *_, last = life.steps
+    assert (first.at, first.status.name, first.phase.name) == (0, "PENDING", "PENDING")
+    assert life.duration == 130
+    assert last.extra == {"tokens": 7, "total_tokens": str(2**64 - 1)}
+    assert {source.error_msg for source in last.data_sources} == {"QUOTA"}
+    assert all(step.extra == {} for step in life.steps[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "message"),
+    [
+        ("completed", {"error_msg": "x"}, "no data source failed"),
+        ("partial", {"error_msg": 3}, "error_msg must be a text"),
+        ("completed", {"tokens": -1}, "tokens must be a whole number"),
+        ("completed", {"queued": 0}, "queued must be a number of seconds above 0"),
+    ],
+)
+def test_what_can_not_be_said_of_the_job(name, told, message):
+    with pytest.raises(ValueError, match=message):
+        scenarios.get(name, **told)

@@ -14,8 +14,9 @@ from conftest import COMPLETED, JOB_URL, JOB_UUID, RUNNING, cassette_text, job_a
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_indexjob import CassetteCorruptError, CassetteError
 from pytest_indexjob.exchange import Interaction, Request, Response
-from pytest_indexjob.recording.cassette import dump
+from pytest_indexjob.recording.cassette import dump, load
 from pytest_indexjob.recording.library import shipped_folder
 from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
 
@@ -41,7 +42,7 @@ def told(findings):
     findings = list(findings)
     for finding in findings:
         assert isinstance(finding.path, Path)
-        assert finding.severity in ("error", "warning")
+        assert finding.severity in ("error", "warning", "info")
         assert finding.problem
         assert finding.mend
     text = findings_text(findings) + findings_json(findings)
@@ -141,16 +142,62 @@ def test_what_only_one_of_the_two_yaml_parsers_takes_is_damaged(write):
     assert told(audit([write(text)])) == [("corrupt", 2, "error")]
 
 
-def test_what_is_no_cassette_is_told_only_if_named_or_if_it_looks_like_one(write, tmp_path):
+def test_what_is_no_cassette_is_said_to_be_passed_over_by_name_and_in_a_folder(write, tmp_path):
     other = write("services: {web: {interactions: 3}}\n", "compose.yaml")
-    write(f"# {TOKEN}\n", "empty.yml")
-    cut = [
+    for paths in ([other], [tmp_path], [tmp_path, other], [other, tmp_path]):
+        [finding] = audit(paths)
+        assert finding.problem == "it is no cassette, so it was passed over"
+        assert (finding.path, finding.rule, finding.severity) == (other, "passed-over", "info")
+    empty = write(f"# {TOKEN}\n", "empty.yml")
+    assert told(audit([empty])) == [("passed-over", None, "info")]
+
+
+def test_what_looks_like_a_cassette_is_damaged(write, tmp_path):
+    for at, text in enumerate(("interactions: [", '{"interactions": [')):
         write(text, f"cut{at}.yml")
-        for at, text in enumerate(("interactions: [", '{"interactions": [', "  "))
-    ]
-    assert sorted(it.path for it in audit([tmp_path])) == cut[:2]
-    for paths in ([other], [tmp_path, other], [other, tmp_path]):
-        assert ("corrupt", 1, "error") in told(it for it in audit(paths) if it.path == other)
+    assert [rule for rule, *_ in told(audit([tmp_path]))] == ["corrupt", "corrupt"]
+
+
+# Each would keep PyYAML busy for minutes, or hold gigabytes.
+STORMS = {
+    "items": b"interactions:\n" + b"- a\n" * 2_000_000,
+    "keys": b"interactions:\n" + b"".join(b"k%d: 1\n" % n for n in range(500_000)),
+    "comment": b"interactions: # " + b"x" * 50_000_000,
+    "comments": b"interactions: []\n" + b"# x\n" * 1_000_000 + b"version: 1\n",
+    "merge keys": b"interactions: []\na0: &a0 {a: 1}\n"
+    + b"".join(b"a%d: &a%d {<<: [%s]}\n" % (n, n, b"*a%d, " % (n - 1) * 9) for n in range(1, 12)),
+    "base 60": b"interactions: 1" + b":00" * 1_000_000 + b"\nversion: 1\n",
+    "base 60 by its tag": b"interactions: !!int '1" + b":00" * 1_000_000 + b"'\nversion: 1\n",
+    "depth": b"interactions: " + b"[" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("content", STORMS.values(), ids=STORMS)
+def test_a_file_that_takes_too_long_to_read_is_damaged(write, content):
+    path = write(content)
+    [finding] = audit([path])
+    assert (finding.rule, finding.line, finding.severity) == ("corrupt", None, "error")
+    assert finding.problem.startswith(("it has ", "it holds ", "it nests deeper"))
+    with pytest.raises(CassetteCorruptError, match="Restore it"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!timestamp x", "!!int x", "!!float 1:1:x", "=\t"])
+def test_whatever_a_loader_raises_is_an_error_of_ours(write, value):
+    path = write(f"interactions: {value}\nversion: 1\n")
+    assert [rule for rule, *_ in told(audit([path]))] == ["corrupt"]
+    with pytest.raises(CassetteError):
+        load(path)
+
+
+def test_a_folder_and_a_name_that_no_file_can_have_are_errors_of_ours(tmp_path):
+    folder, long = tmp_path / "x.yaml", tmp_path / f"{'a' * 300}.yaml"
+    folder.mkdir()
+    for path, problem in ((folder, "it is no file"), (long, "name too long")):
+        with pytest.raises(CassetteError, match=f"(?i){problem}"):
+            load(path)
+    assert audit([folder]) == []
+    assert told(audit([long])) == [("corrupt", None, "error")]
 
 
 def test_what_is_not_there_or_no_file_is_told(tmp_path):

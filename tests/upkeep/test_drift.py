@@ -517,13 +517,20 @@ def test_a_file_that_is_no_document(tmp_path):
         b"{[]: 1}: 2",
     ):
         path.write_bytes(content)
-        with pytest.raises(IndexJobError, match=r"can't be read|neither YAML nor JSON"):
+        with pytest.raises(IndexJobError, match=r"can't be read|neither YAML|deeper"):
             load_openapi(path)
     path.write_text(
         "paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema:"
         " *a}}}}}}}"
     )
     with pytest.raises(IndexJobError, match="a part of it holds itself"):
+        load_openapi(path)
+
+
+def test_a_document_that_takes_too_long_to_read(tmp_path):
+    path = tmp_path / "openapi.yaml"
+    path.write_bytes(b"- a\n" * 12_500_000)
+    with pytest.raises(IndexJobError, match="can't be used: it has 50000000 bytes"):
         load_openapi(path)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_indexjob.api.calls import API_URL
-from pytest_indexjob.api.client import Clock, IndexingJobClient
+from pytest_indexjob.api.client import IndexingJobClient
 from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, CassetteLeakError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Interaction, Request, Response, target_of
@@ -20,6 +20,8 @@ from pytest_indexjob.secrecy.redaction import Redaction
 
 if TYPE_CHECKING:
     import requests
+
+    from pytest_indexjob.api.client import Clock
 
 
 def part_of(path: Path) -> Path:

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -143,6 +144,7 @@ class Recorder:
             _put(self.path, text)
             if self._run and not existed and self.mode == "once":
                 self._mark(marks).touch()
+                _forget_old_marks(marks)
 
     def _base_text(self) -> str:
         """The text that the new interactions are added to: the file's, or a shipped cassette's."""
@@ -353,6 +355,21 @@ def lock_folder() -> Path:
             f"{folder} belongs to another user: remove it, or set TMPDIR", path=folder
         )
     return folder
+
+
+def _forget_old_marks(folder: Path) -> None:
+    """Remove the marks of runs that ended long ago. Locks stay: one that is held may be old."""
+    for mark in folder.iterdir():
+        with suppress(OSError):
+            if mark.suffix != ".lock" and _is_old(mark):
+                mark.unlink()
+
+
+def _is_old(mark: Path) -> bool:
+    return time.time() - mark.stat().st_mtime > _MARK_LIFETIME
+
+
+_MARK_LIFETIME = 24 * 3600  # seconds: longer than any run
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from pytest_indexjob import (
 )
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, dump, load
-from pytest_indexjob.recording.recorder import Recorder, locked, write
+from pytest_indexjob.recording.recorder import Recorder, lock_folder, locked, write
 
 TOKEN = "dop_v1_" + "0123456789abcdef" * 4
 SIGNATURE = "X-Amz-Signature"
@@ -629,3 +630,20 @@ def spin(times):
 def test_json_bodies_stay_readable(tmp_path):
     write(tmp_path / "mine.yaml", [ITEM], {}, ())
     assert json.dumps({"job": {"uuid": "x"}}) in (tmp_path / "mine.yaml").read_text()
+
+
+def test_marks_of_old_runs_do_not_stay(suite, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = lock_folder()
+    for name in ("a.0123456789abcdef", "a.lock", "b.0123456789abcdef"):
+        (folder / name).touch()
+    for name in ("a.0123456789abcdef", "a.lock"):
+        os.utime(folder / name, (0, 0))
+    text = """
+@pytest.mark.indexjob_cassette("mine")
+def test_it(indexjob_client): indexjob_client.list()
+"""
+    suite(text, "--indexjob-record=once").assert_outcomes(passed=1)
+    left = {path.name for path in folder.iterdir()}
+    assert "a.0123456789abcdef" not in left
+    assert {"a.lock", "b.0123456789abcdef"} < left

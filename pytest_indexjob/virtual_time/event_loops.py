@@ -37,13 +37,7 @@ def patches(
         if selector_class is not None:
             real = original(selector_class, "select")
             yield selector_class, "select", _select(timeline, real, known, moved)
-    transport = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
-    for owner, name in (
-        (transport, "write"),
-        (transport, "writelines"),
-        (asyncio.selector_events.BaseSelectorEventLoop, "sock_sendall"),
-    ):
-        yield owner, name, _said(original(owner, name), known)
+    yield from timeline.sockets.patches()
     for name in ("wait", "communicate"):
         process = asyncio.subprocess.Process
         yield process, name, _child(timeline, original(process, name))
@@ -62,7 +56,7 @@ def _select(
             return real(self, timeout)
         files = known.get(self)
         if files is None:
-            files = known[self] = Files(self, lambda: real(self, 0))
+            files = known[self] = Files(self, lambda: real(self, 0), timeline.sockets)
         events = real(self, 0)
         if not events and (timeout is None or timeout > 0):
             files.look()
@@ -71,7 +65,7 @@ def _select(
             else:
                 moved()
         if events:
-            files.heard()
+            files.heard(key.fd for key, _ in events)
         return events
 
     return select
@@ -85,18 +79,6 @@ def stand_at_files(timeline: Timeline, files: Files, timeout: float | None, what
         return timeline.stand(wait)
     finally:
         wait.forget()
-
-
-def _said(real: Any, known: Any) -> Callable[..., Any]:
-    @functools.wraps(real)
-    def say(self: Any, *args: Any, **kwargs: Any) -> Any:
-        loop = getattr(self, "_loop", self)
-        files = known.get(getattr(loop, "_selector", None))
-        if files is not None:
-            files.said()
-        return real(self, *args, **kwargs)
-
-    return say
 
 
 def _child(timeline: Timeline, real: Any) -> Callable[..., Any]:
@@ -154,7 +136,8 @@ def _trio_patches(
         events = real(self, 0)
         if events:
             return events
-        if not stand_at_files(timeline, Files(self._epoll, list), timeout, "waits in trio's loop"):
+        files = Files(self._epoll, list, timeline.sockets)
+        if not stand_at_files(timeline, files, timeout, "waits in trio's loop"):
             moved()
         return real(self, 0)
 

@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pytest_indexjob.replacements import Replacements, original
 from pytest_indexjob.virtual_time import children, event_loops, threads
 from pytest_indexjob.virtual_time.clock import VirtualClock
@@ -20,6 +22,10 @@ from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, ident
 from pytest_indexjob.virtual_time.time_functions import REAL, TimeFunctions
 from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run
 
+_FREEZEGUN = (
+    "indexjob_clock moves the wall clock by time-machine: freeze inside the test, after the clock"
+    " has begun, or let the ini key indexjob_clock_start choose the moment"
+)
 _active: weakref.WeakSet[TimePatches] = weakref.WeakSet()
 
 
@@ -40,7 +46,7 @@ class TimePatches:
         self._replacements = Replacements()
         self._time_functions = TimeFunctions()
         self._locks: contextlib.ExitStack = contextlib.ExitStack()
-        self._wall: Any = None
+        self._travel: Any = None
 
     def start(self) -> None:
         """Put it in place."""
@@ -63,8 +69,13 @@ class TimePatches:
             if self._real:
                 return
             travel = time_machine.travel(self.clock.time(), tick=False)
-            self._wall = travel, travel.start()
-            self.clock.on_advance.append(self._move_wall)
+            try:
+                wall: Any = travel.start()
+            except RuntimeError as error:
+                pytest.fail(f"{error} {_FREEZEGUN}", pytrace=False)
+            self._travel = travel
+            # Asked whenever somebody reads the wall clock, so that nobody has to tell of each move.
+            wall.time_ns = self._wall_time_ns
             self.clock.timeline = self.timeline
             self._locks.enter_context(threads.TestLocks(self.timeline))
             self.timeline.start()
@@ -78,16 +89,16 @@ class TimePatches:
         _active.discard(self)
         self.clock.timeline = None
         self._locks.close()
-        if self._wall:
-            self.clock.on_advance.remove(self._move_wall)
-            self._wall[0].stop()
-            self._wall = None
+        if self._travel:
+            self._travel.stop()
+            self._travel = None
         self._replacements.put_back()
         self._time_functions.put_back()
         self.timeline.stop()
 
-    def _move_wall(self) -> None:
-        self._wall[1].move_to(self.clock.time(), tick=False)
+    def _wall_time_ns(self) -> int:
+        self.timeline.read()
+        return round(self.clock.time() * 1e9)
 
     def _functions(self) -> dict[str, Callable[..., Any]]:
         timeline = self.timeline

@@ -14,17 +14,16 @@ import math
 import os
 import select
 import selectors
-import socket
-import stat
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_indexjob.virtual_time.sockets import Sockets, linger, listening_ports
 from pytest_indexjob.virtual_time.time_functions import REAL
 
 # Taken at import, before it is replaced.
@@ -37,8 +36,6 @@ _real_sleep = REAL["sleep"]
 PATIENCE = 1.0
 # A server's thread that sits in a real wait has nothing to do but to hear from its client.
 _SERVERS_PATIENCE = 0.005
-# How long after one packet of another process the next may be on its way, in real seconds.
-_LINGER = 0.05
 # Real seconds after which a test in which nobody can move fails.
 STUCK_AFTER = 10.0
 # A thread that is due waits this many real seconds at most for the one that woke before it.
@@ -148,6 +145,8 @@ class Timeline:
         self._moved_at = _real_monotonic()
         self._readings = 0
         self._nudge = 0.0
+        # It holds time, but must not fail the test.
+        self.sockets = Sockets(stuck_after / 2, min(PATIENCE, stuck_after / 2))
         self._progress: tuple[Any, float] = (None, self._moved_at)
 
     def start(self) -> None:
@@ -311,7 +310,11 @@ class Timeline:
 
     def _check_spin(self) -> None:
         if _real_monotonic() - self._moved_at > self.stuck_after and self.participates():
-            where = _place(sys._getframe(2))
+            frame = sys._getframe(2)
+            # Whoever logs much may work.
+            if _is_in(frame, "logging"):
+                return
+            where = _place(frame)
             self._fail(
                 f"the code under test does not stop: it has read the clock {self._readings} times"
                 f" at one moment, and time moves only when everybody waits (at {where}). Let the"
@@ -373,7 +376,7 @@ class Timeline:
             self._still[ident] = state, now
             return False
         patience = _SERVERS_PATIENCE if _serves(thread) else PATIENCE
-        return now - known[1] >= patience
+        return now - known[1] >= patience and not self.sockets.has_thread_in_flight(ident)
 
     # Standing in real time.
 
@@ -478,6 +481,12 @@ def _is_the_runs(thread: threading.Thread) -> bool:
     )
 
 
+def _is_in(frame: Any, module: str) -> bool:
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return frame is not None
+
+
 def _serves(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
     return getattr(target, "__module__", None) == "socketserver"
@@ -575,18 +584,19 @@ class SelectorWait(Wait):
 
 
 class Files:
-    """What a selector watches, and when something was last said to it or heard of it."""
+    """What a selector watches, and when something was last heard of it."""
 
-    def __init__(self, selector: Any, select_now: Callable[[], Any]) -> None:
+    def __init__(self, selector: Any, select_now: Callable[[], Any], sockets: Sockets) -> None:
         self._selector = selector
         self._select_now = select_now
+        self._sockets = sockets
         self._own = select.poll()
         self._is_deep = hasattr(selector, "fileno")
         if self._is_deep:
             self._own.register(selector.fileno(), select.POLLIN)
         self._known: frozenset[int] = frozenset()
-        self._has_peers = False
-        self._linger = 0.0
+        # The files at whose other ends somebody works for the test, and how long each lingers.
+        self._peers: dict[int, float] = {}
         self._held_until = -math.inf
 
     def are_ready(self) -> bool:
@@ -605,85 +615,40 @@ class Files:
             poll.register(key.fd, read | write)
         return poll
 
-    def said(self) -> None:
-        """Something was said: an answer may come."""
-        if self._has_peers:
-            self._held_until = _real_monotonic() + PATIENCE
-
-    def heard(self) -> None:
+    def heard(self, files: Iterable[int]) -> None:
         """Something was heard: more may follow at once, from another process."""
-        if self._has_peers:
-            self._held_until = _real_monotonic() + self._linger
+        lingers = [self._peers[file] for file in files if file in self._peers]
+        if lingers:
+            self._held_until = _real_monotonic() + max(lingers)
 
     def look(self) -> None:
         """See which files are there: a new one is a beginning of work."""
         files = self._selector.get_map()
-        if len(files) <= 1 and not self._has_peers and len(files) == len(self._known):
+        if len(files) <= 1 and not self._peers and len(files) == len(self._known):
             return
         known = frozenset(files)
         if known == self._known:
             return
-        ports = _listening_ports()
-        peers = [linger for key in [*files.values()] if (linger := _linger(key, ports)) is not None]
-        self._has_peers = bool(peers)
-        self._linger = max(peers, default=0.0)
-        if known - self._known:
-            self.said()
+        ports = listening_ports()
+        self._peers = {
+            key.fd: seconds
+            for key in [*files.values()]
+            if not _is_loops_own(key) and (seconds := linger(key.fd, ports)) is not None
+        }
+        if known - self._known and self._peers:
+            self._held_until = _real_monotonic() + PATIENCE
         self._known = known
 
     def hold(self) -> bool:
         """Whether the files are in use."""
-        return self._has_peers and _real_monotonic() < self._held_until
+        if not self._peers:
+            return False
+        if _real_monotonic() < self._held_until:
+            return True
+        return any(self._sockets.is_in_flight(file) for file in self._peers)
 
 
-def _linger(key: Any, ports: frozenset[int]) -> float | None:
-    """How many real seconds after one thing was heard more may follow, or ``None`` for never.
-
-    It is never where nobody at the other end works for the test: at a loop's own pipe, a socket
-    that listens, a connection that this process serves. A service in this process is seen to work.
-    """
+def _is_loops_own(key: Any) -> bool:
+    """Whether a file is the pipe by which an asyncio loop wakes itself."""
     reader = key.data[0] if isinstance(key.data, tuple) and key.data else None
-    if getattr(getattr(reader, "_callback", None), "__name__", "") == "_read_from_self":
-        return None
-    with _socket_at(key.fd) as copy:
-        if copy is None:
-            return _LINGER
-        if _listens(copy) or _port(copy.getsockname()) in ports:
-            return None
-        try:
-            return 0.0 if _port(copy.getpeername()) in ports else _LINGER
-        except OSError:  # not yet connected
-            return _LINGER
-
-
-@contextlib.contextmanager
-def _socket_at(file: int) -> Iterator[socket.socket | None]:
-    try:
-        is_socket = stat.S_ISSOCK(os.fstat(file).st_mode)
-        copy = socket.socket(fileno=os.dup(file)) if is_socket else None
-    except OSError:
-        copy = None
-    with copy or contextlib.nullcontext():
-        yield copy
-
-
-def _listens(copy: socket.socket) -> bool:
-    try:
-        return bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:
-        return False
-
-
-def _port(address: Any) -> int | None:
-    return address[1] if isinstance(address, tuple) else None
-
-
-def _listening_ports() -> frozenset[int]:
-    """The ports at which this process listens, as far as the system tells."""
-    ports = set()
-    with contextlib.suppress(OSError):
-        for file in Path("/proc/self/fd").iterdir():
-            with _socket_at(int(file.name)) as copy:
-                if copy is not None and _listens(copy):
-                    ports.add(_port(copy.getsockname()))
-    return frozenset(port for port in ports if port)
+    return getattr(getattr(reader, "_callback", None), "__name__", "") == "_read_from_self"

@@ -317,3 +317,25 @@ def test_the_last_of_many(indexjob_simulator, indexjob_clock):
     )
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*does not stop: 100 requests in one test*"])
+
+
+def test_many_hours_without_a_request_fail_and_say_so(suite):
+    result = suite(
+        """
+def test_a_weekly_timer(indexjob_clock):
+    for _ in range(7):
+        time.sleep(86400)
+def test_by_hand(indexjob_simulator, indexjob_clock):
+    indexjob_simulator.start()
+    indexjob_clock.advance(3 * 86400)
+    time.sleep(1)
+""",
+        ini="",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*does not stop: 72 hours of the test's clock have passed*indexjob_max_hours*",
+            "hint: it made no request since*",
+        ]
+    )

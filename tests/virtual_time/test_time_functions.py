@@ -112,3 +112,96 @@ def test_a_clock_within_a_clock(clock):
     assert (inner.clock.elapsed, clock.elapsed) == (100, 0)
     by_default()
     assert clock.elapsed == 100
+
+
+# What reads the time and never waits.
+
+SPINS = """
+import asyncio, datetime, time, threading
+
+def test_wall_clock(indexjob_clock):
+    end = time.time() + 60
+    while time.time() < end:
+        pass
+
+def test_datetime(indexjob_clock):
+    while datetime.datetime.now() < datetime.datetime(2040, 1, 1):
+        pass
+
+def test_sleep_0(indexjob_clock):
+    async def main():
+        while True:
+            await asyncio.sleep(0)
+    asyncio.run(main())
+"""
+
+
+def test_a_loop_that_spins_on_the_wall_clock_is_told_as_endless(pytester):
+    pytester.makeini("[pytest]\nindexjob_stuck_after = 0.3\n")
+    pytester.makepyfile(SPINS)
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*does not stop: it has read the clock*(at *while time.time() < end*Let the loop sleep*",
+            "*does not stop: it has read the clock*(at *while datetime.datetime.now()*",
+            "*does not stop: it has read the clock*(at *asyncio.sleep(0)*",
+        ]
+    )
+
+
+# Others that move the time.
+
+
+def test_freezegun_and_time_machine_within_the_clock(pytester):
+    pytester.makepyfile(
+        """
+        import datetime, time
+        import freezegun, pytest, time_machine
+        year = lambda: datetime.datetime.now().year
+
+        @freezegun.freeze_time("2030-01-01")
+        def test_freezegun(indexjob_clock):
+            time.sleep(5)
+            assert (year(), indexjob_clock.elapsed) == (2030, 5)
+
+        @time_machine.travel("2030-01-01", tick=False)
+        def test_time_machine(indexjob_clock):
+            time.sleep(5)
+            assert (year(), indexjob_clock.elapsed) == (2030, 5)
+
+        def test_of_the_test_itself(indexjob_clock):
+            for frozen in freezegun.freeze_time("2030-01-01"), time_machine.travel("2030-01-01"):
+                with frozen:
+                    time.sleep(5)
+                    assert year() == 2030
+                assert year() == 2025
+            assert indexjob_clock.elapsed == 10
+
+        @pytest.fixture
+        def frozen():
+            with freezegun.freeze_time("2030-01-01"):
+                yield
+
+        def test_refused(frozen, indexjob_clock):
+            pass
+
+        @pytest.fixture
+        def travelled():
+            with time_machine.travel("2030-01-01", tick=False):
+                yield
+
+        def test_the_clock_lies_over_a_travel_from_before(travelled, indexjob_clock):
+            time.sleep(5)
+            assert (year(), indexjob_clock.elapsed) == (2025, 5)
+
+        def test_afterwards():
+            assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 60
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=5, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*freezegun is active*: freeze inside the test, after the clock has begun*"]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")

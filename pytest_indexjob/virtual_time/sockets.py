@@ -1,0 +1,173 @@
+"""What is said and heard on sockets: a request in flight holds time still, an idle reader does not."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import functools
+import os
+import socket
+import stat
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_indexjob.replacements import original
+from pytest_indexjob.virtual_time.time_functions import REAL
+
+# How long after one packet of another process the next may be on its way, in real seconds.
+LINGER = 0.05
+_SAYS = ("send", "sendall", "sendmsg")
+_HEARS = ("recv", "recv_into")
+_real_monotonic: Callable[[], float] = REAL["monotonic"]
+
+
+class _Talk:
+    """One socket: when something was last said on it that has no answer yet."""
+
+    __slots__ = ("is_silent", "patience", "said_at", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = weakref.ref(sock)
+        self.said_at: float | None = None
+        # It let a whole patience run out, and has said nothing since.
+        self.is_silent = False
+        self.patience: float | None = None
+
+
+class Sockets:
+    """Which sockets have said something and await an answer, and which threads wait for it.
+
+    A request in flight is work of another process. It holds time for ``patience`` real seconds.
+    What stays silent for so long counts as idle until something is heard of it. A service in this
+    process is seen to work, so its silence is believed after ``inside_patience`` real seconds.
+    """
+
+    def __init__(self, patience: float, inside_patience: float) -> None:
+        self._patience = patience
+        self._inside_patience = inside_patience
+        self._talks: dict[int, _Talk] = {}
+        self._hearing: dict[int, _Talk] = {}
+
+    def patches(self) -> Iterator[tuple[Any, str, Any]]:
+        """What to put in the place of sockets' methods."""
+        tls = sys.modules.get("ssl")
+        for owner in (socket.socket, tls.SSLSocket) if tls else (socket.socket,):
+            for name in _SAYS:
+                if hasattr(owner, name):
+                    yield owner, name, self._say(original(owner, name))
+            for name in _HEARS:
+                yield owner, name, self._hear(original(owner, name))
+
+    def is_in_flight(self, file: int) -> bool:
+        """Whether an answer may be on its way to a file."""
+        talk = self._talks.get(file)
+        return talk is not None and self._awaits_answer(talk)
+
+    def has_thread_in_flight(self, ident: int) -> bool:
+        """Whether a thread waits in a socket for an answer that may be on its way."""
+        talk = self._hearing.get(ident)
+        return talk is not None and self._awaits_answer(talk)
+
+    def _awaits_answer(self, talk: _Talk) -> bool:
+        if talk.said_at is None or talk.is_silent:
+            return False
+        sock = talk.sock()
+        if sock is None or sock.fileno() < 0:
+            return False
+        if talk.patience is None:
+            talk.patience = self._patience_with(sock)
+        if _real_monotonic() - talk.said_at < talk.patience:
+            return True
+        talk.is_silent = True
+        return False
+
+    def _patience_with(self, sock: socket.socket) -> float:
+        rest = linger(sock.fileno(), listening_ports())
+        if rest is None:
+            return 0.0
+        return self._patience if rest else self._inside_patience
+
+    def _talk(self, sock: socket.socket) -> _Talk:
+        file = sock.fileno()
+        talk = self._talks.get(file)
+        # The number of a file that was closed is given to the next.
+        if talk is None or talk.sock() is not sock:
+            talk = self._talks[file] = _Talk(sock)
+        return talk
+
+    def _say(self, real: Any) -> Any:
+        @functools.wraps(real)
+        def say(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+            result = real(sock, *args, **kwargs)
+            self._talk(sock).said_at = _real_monotonic()
+            return result
+
+        return say
+
+    def _hear(self, real: Any) -> Any:
+        @functools.wraps(real)
+        def hear(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+            ident, talk = _thread.get_ident(), self._talk(sock)
+            self._hearing[ident] = talk
+            try:
+                result = real(sock, *args, **kwargs)
+            finally:
+                self._hearing.pop(ident, None)
+            talk.said_at = None
+            talk.is_silent = False
+            return result
+
+        return hear
+
+
+def linger(file: int, ports: frozenset[int]) -> float | None:
+    """How many real seconds after one thing was heard more may follow, or ``None`` for never.
+
+    It is never where nobody at the other end works for the test: a socket that listens, a
+    connection that this process serves. A service in this process is seen to work.
+    """
+    with _socket_at(file) as copy:
+        if copy is None:
+            return LINGER
+        if _listens(copy) or _port(copy.getsockname()) in ports:
+            return None
+        try:
+            return 0.0 if _port(copy.getpeername()) in ports else LINGER
+        except OSError:  # not yet connected
+            return LINGER
+
+
+@contextlib.contextmanager
+def _socket_at(file: int) -> Iterator[socket.socket | None]:
+    try:
+        is_socket = stat.S_ISSOCK(os.fstat(file).st_mode)
+        copy = socket.socket(fileno=os.dup(file)) if is_socket else None
+    except OSError:
+        copy = None
+    with copy or contextlib.nullcontext():
+        yield copy
+
+
+def _listens(copy: socket.socket) -> bool:
+    try:
+        return bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def _port(address: Any) -> int | None:
+    return address[1] if isinstance(address, tuple) else None
+
+
+def listening_ports() -> frozenset[int]:
+    """The ports at which this process listens, as far as the system tells."""
+    ports = set()
+    with contextlib.suppress(OSError):
+        for file in Path("/proc/self/fd").iterdir():
+            with _socket_at(int(file.name)) as copy:
+                if copy is not None and _listens(copy):
+                    ports.add(_port(copy.getsockname()))
+    return frozenset(port for port in ports if port)

@@ -83,12 +83,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     Send along what the run adds up.
     """
     if call.excinfo is not None and _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.totals import hide_secrets
+        from pytest_indexjob.running.reporting import clean_errors
 
-        hide_secrets(call.excinfo.value, item.stash[_INTERCEPTION])
+        clean_errors(call.excinfo, item.config, item.stash[_INTERCEPTION].redact)
     report: Any = yield
     if _INTERCEPTION in item.stash:
-        from pytest_indexjob.running.totals import facts_of, redact_report, tell_story
+        from pytest_indexjob.running.reporting import redact_report, tell_story
 
         interception = item.stash[_INTERCEPTION]
         redact_report(report, interception)
@@ -100,6 +100,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             item.stash[_PASSED] = True
             item.stash[_CALL] = report
         elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
+            from pytest_indexjob.running.totals import facts_of
+
             not_passed = item.stash.get(_NOT_PASSED, None)
             report.indexjob = facts_of(
                 item,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
-from pytest_indexjob.api.calls import CALLS
+from pytest_indexjob.api.calls import JOB_CALLS
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     OUTCOMES,
@@ -417,7 +417,7 @@ _MISBEHAVIOURS = st.lists(
     st.tuples(
         st.sampled_from(faults.names()),
         st.integers(1, 5),
-        st.sampled_from((None, *(call.short_name for call in CALLS))),
+        st.sampled_from((None, *(call.short_name for call in JOB_CALLS))),
     ),
     max_size=5,
 )

@@ -6,6 +6,7 @@ Source: the published OpenAPI. To add a call, add a row to ``CALLS``; its answer
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,6 +21,9 @@ URL_VARIABLES = ("GRADIENT_BASE_URL", "DIGITALOCEAN_API_URL")
 API_ROOT = "/v2/gen-ai/"
 JOBS_PATH = f"{API_ROOT}indexing_jobs"
 KNOWLEDGE_BASES_PATH = f"{API_ROOT}knowledge_bases"
+_DATA_SOURCES_PATH = f"{KNOWLEDGE_BASES_PATH}/{{knowledge_base_uuid}}/data_sources"
+_SCHEDULES_PATH = f"{API_ROOT}scheduled-indexing"
+_AGENTS_PATH = f"{API_ROOT}agents"
 
 
 class Call(NamedTuple):
@@ -69,10 +73,56 @@ CALLS = (
     Call(
         "jobs", "list_for_knowledge_base", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs"
     ),
+    Call("knowledge_bases", "create", "POST", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "list", "GET", KNOWLEDGE_BASES_PATH),
+    Call("knowledge_bases", "get", "GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}"),
+    Call("knowledge_bases", "update", "PUT", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}"),
+    Call("knowledge_bases", "delete", "DELETE", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}"),
+    Call("data_sources", "create", "POST", _DATA_SOURCES_PATH),
+    Call("data_sources", "list", "GET", _DATA_SOURCES_PATH),
+    Call("data_sources", "update", "PUT", f"{_DATA_SOURCES_PATH}/{{data_source_uuid}}"),
+    Call("data_sources", "delete", "DELETE", f"{_DATA_SOURCES_PATH}/{{data_source_uuid}}"),
+    Call(
+        "uploads",
+        "create",
+        "POST",
+        f"{KNOWLEDGE_BASES_PATH}/data_sources/file_upload_presigned_urls",
+    ),
+    Call("schedules", "create", "POST", _SCHEDULES_PATH),
+    Call("schedules", "get", "GET", f"{_SCHEDULES_PATH}/knowledge-base/{{knowledge_base_uuid}}"),
+    Call("schedules", "delete", "DELETE", f"{_SCHEDULES_PATH}/{{uuid}}"),
+    Call("agents", "create", "POST", _AGENTS_PATH),
+    Call("agents", "list", "GET", _AGENTS_PATH),
+    Call("agents", "get", "GET", f"{_AGENTS_PATH}/{{uuid}}"),
+    Call("agents", "update", "PUT", f"{_AGENTS_PATH}/{{uuid}}"),
+    Call("agents", "delete", "DELETE", f"{_AGENTS_PATH}/{{uuid}}"),
+    Call("agents", "attach_all", "POST", f"{_AGENTS_PATH}/{{uuid}}/knowledge_bases"),
+    Call(
+        "agents",
+        "attach",
+        "POST",
+        f"{_AGENTS_PATH}/{{uuid}}/knowledge_bases/{{knowledge_base_uuid}}",
+    ),
+    Call(
+        "agents",
+        "detach",
+        "DELETE",
+        f"{_AGENTS_PATH}/{{uuid}}/knowledge_bases/{{knowledge_base_uuid}}",
+    ),
 )
-_BY_NAME = {call.name: call for call in CALLS} | {
-    call.short_name: call for call in CALLS if call.resource == "jobs"
-}
+JOB_CALLS = tuple(call for call in CALLS if call.resource == "jobs")
+# Calls that public programs make, though the service does not have them, and the call that does
+# what they want.
+_INVENTED = (
+    ("POST", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/index", "jobs.create"),
+    ("POST", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs", "jobs.create"),
+    ("POST", f"{_DATA_SOURCES_PATH}/{{uuid}}/indexing_jobs", "jobs.create"),
+    ("GET", f"{KNOWLEDGE_BASES_PATH}/{{uuid}}/indexing_jobs/{{uuid}}", "jobs.get"),
+    ("DELETE", f"{JOBS_PATH}/{{uuid}}", "jobs.cancel"),
+    ("GET", f"{JOBS_PATH}/{{uuid}}/details:signed_url", "jobs.details_signed_url"),
+    ("GET", f"{_DATA_SOURCES_PATH}/{{uuid}}", "data_sources.list"),
+)
+_BY_NAME = {call.name: call for call in CALLS} | {call.short_name: call for call in JOB_CALLS}
 
 
 class CallMatch(NamedTuple):
@@ -127,6 +177,37 @@ def match(method: str, path: str) -> CallMatch | WrongMethod | None:
     return None
 
 
+def nearest(method: str, path: str) -> Call | None:
+    """The call that is most like a request which is no call, or ``None`` where no call is like it."""
+    path = path.partition("?")[0]
+    for invented, template, name in _INVENTED:
+        if invented == method and path_pattern(template).fullmatch(path):
+            return _BY_NAME[name]
+    if not path.startswith("/v2/"):
+        return None
+    asked = f"{method} {path}"
+    likeness = {
+        call: difflib.SequenceMatcher(
+            None, asked, f"{call.method} {_like(call.path, path)}"
+        ).ratio()
+        for call in CALLS
+    }
+    best = max(CALLS, key=lambda call: likeness[call])
+    return best if likeness[best] >= _ALIKE else None
+
+
+_ALIKE = 0.87
+
+
+def _like(template: str, path: str) -> str:
+    """A template with the path's own segments in the places of its names."""
+    segments = path.split("/")
+    return "/".join(
+        segments[at] if part.startswith("{") and at < len(segments) else part
+        for at, part in enumerate(template.split("/"))
+    )
+
+
 def named(name: str) -> Call:
     """The call of that name: ``jobs.get``, or short ``get``.
 
@@ -135,5 +216,7 @@ def named(name: str) -> Call:
     try:
         return _BY_NAME[name]
     except KeyError:
-        known = ", ".join(call.short_name for call in CALLS)
+        known = ", ".join(
+            call.short_name if call.resource == "jobs" else call.name for call in CALLS
+        )
         raise ValueError(f"there is no call {name!r}. There are: {known}") from None

@@ -108,7 +108,8 @@ class IndexingJobClient:
         token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
         if not token or not token.isascii() or not token.isprintable():
             raise ValueError(
-                f"a token is needed, in printable ASCII: give token=, or set {TOKEN_VARIABLE}"
+                f"a token in printable ASCII is needed: set {TOKEN_VARIABLE}"
+                " (in Python: IndexingJobClient(token), IndexJobSettings(token=...))"
             )
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(

@@ -10,8 +10,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_indexjob.api.calls import CALLS, CallMatch, match
+from pytest_indexjob.api.calls import CALLS, JOB_CALLS, CallMatch, match
 from pytest_indexjob.api.calls import path_pattern as path_pattern
+from pytest_indexjob.api.knowledge_bases import (
+    DatabaseStatus,
+    IndexingSchedule,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+    UploadUrl,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.wire import (
     INT64,
@@ -19,9 +26,11 @@ from pytest_indexjob.api.wire import (
     TIME,
     UINT64,
     URL,
+    UUID,
     Schema,
     WireEnum,
     array,
+    enum_of,
     json_object,
     object_of,
 )
@@ -73,6 +82,17 @@ _JOBS = json_object({"jobs": array(_JOB), "links": _LINKS, "meta": _META})
 _DATA_SOURCES = json_object({"indexed_data_sources": array(_DATA_SOURCE)})
 _SIGNED_URL = json_object({"signed_url": URL.schema}, ("signed_url",))
 
+_KNOWLEDGE_BASE = object_of(KnowledgeBase).schema
+_ONE_KNOWLEDGE_BASE = json_object({"knowledge_base": _KNOWLEDGE_BASE})
+_KNOWLEDGE_BASES = json_object(
+    {"knowledge_bases": array(_KNOWLEDGE_BASE), "links": _LINKS, "meta": _META}
+)
+_KB_SOURCE = object_of(KnowledgeBaseDataSource).schema
+_ONE_KB_SOURCE = json_object({"knowledge_base_data_source": _KB_SOURCE})
+_SCHEDULE = json_object({"indexing_info": object_of(IndexingSchedule).schema})
+# Of an agent only what knowledge bases need is known here.
+_AGENT = json_object({"uuid": UUID.schema, "knowledge_bases": array(_KNOWLEDGE_BASE)})
+
 _BODIES = {
     "jobs.get": _ONE_JOB,
     "jobs.list": _JOBS,
@@ -81,9 +101,51 @@ _BODIES = {
     "jobs.data_sources": _DATA_SOURCES,
     "jobs.details_signed_url": _SIGNED_URL,
     "jobs.list_for_knowledge_base": _JOBS,
+    "knowledge_bases.create": _ONE_KNOWLEDGE_BASE,
+    "knowledge_bases.list": _KNOWLEDGE_BASES,
+    "knowledge_bases.get": json_object(
+        {"knowledge_base": _KNOWLEDGE_BASE, "database_status": enum_of(DatabaseStatus).schema},
+        ("knowledge_base",),
+    ),
+    "knowledge_bases.update": _ONE_KNOWLEDGE_BASE,
+    "knowledge_bases.delete": json_object({"uuid": UUID.schema}),
+    "data_sources.create": _ONE_KB_SOURCE,
+    "data_sources.list": json_object(
+        {"knowledge_base_data_sources": array(_KB_SOURCE), "links": _LINKS, "meta": _META}
+    ),
+    "data_sources.update": _ONE_KB_SOURCE,
+    "data_sources.delete": json_object(
+        dict.fromkeys(("data_source_uuid", "knowledge_base_uuid"), UUID.schema)
+    ),
+    "uploads.create": json_object(
+        {"request_id": TEXT.schema, "uploads": array(object_of(UploadUrl).schema)}
+    ),
+    "schedules.create": _SCHEDULE,
+    "schedules.get": _SCHEDULE,
+    "schedules.delete": _SCHEDULE,
+    "agents.list": json_object({"agents": array(_AGENT), "links": _LINKS, "meta": _META}),
+    **dict.fromkeys(
+        (
+            "agents.create",
+            "agents.get",
+            "agents.update",
+            "agents.delete",
+            "agents.attach_all",
+            "agents.attach",
+            "agents.detach",
+        ),
+        json_object({"agent": _AGENT}),
+    ),
 }
 CONTRACT: tuple[Operation, ...] = tuple(
-    Operation(call.short_name, call.method, call.path, _BODIES[call.name], _ERROR) for call in CALLS
+    Operation(
+        call.short_name if call in JOB_CALLS else call.name,
+        call.method,
+        call.path,
+        _BODIES[call.name],
+        _ERROR,
+    )
+    for call in CALLS
 )
 _OPERATIONS = dict(zip(CALLS, CONTRACT, strict=True))
 
@@ -128,7 +190,7 @@ def known_fields() -> dict[str, list[Schema]]:
 def nearest_value(value: str, values: Sequence[str]) -> str:
     """The one of an enum's known values that is most like an unknown one, or ``""``."""
     for enum in WireEnum.__subclasses__():
-        if values[0].startswith(enum.prefix()):
+        if enum.lists(values[0]):
             near = enum.nearest(value)
             return near.value if near else ""
     return ""

@@ -254,6 +254,10 @@ URL = dataclasses.replace(TEXT, name="url", schema={"type": "string", "format": 
 BOOL = Kind(name="bool", read=_read_bool, write=bool, schema={"type": "boolean"}, absent=False)
 
 
+# A JSON object that is kept as it came.
+OBJECT = Kind(name="object", read=read_object, write=dict, schema={"type": "object"})
+
+
 def enum_of(enum: type[WireEnum]) -> Kind:
     """The kind of an enum's values; a field that is left out holds the first member."""
     values = [member.value for member in enum]

@@ -33,28 +33,19 @@ class Patch(NamedTuple):
     replacement: Any
 
 
-def _urllib3(interception: Interception, module: ModuleType) -> Iterator[Patch]:
-    from pytest_indexjob.interception import connections
-
-    return connections.patches(interception, module)
-
-
-def _httpx(interception: Interception, module: ModuleType) -> Iterator[Patch]:
-    from pytest_indexjob.interception import httpx_transports
-
-    return httpx_transports.patches(interception, module)
-
-
-def _aiohttp(interception: Interception, module: ModuleType) -> Iterator[Patch]:
-    from pytest_indexjob.interception import aiohttp_connectors
-
-    return aiohttp_connectors.patches(interception, module)
-
-
-CLIENTS: dict[str, Callable[[Interception, ModuleType], Iterator[Patch]]] = {
-    "urllib3.connection": _urllib3,
-    "httpx": _httpx,
-    "aiohttp": _aiohttp,
+# Modules, and by which function of which module of this package they are patched, once they are
+# imported. All of http.client is patched from the start.
+CLIENTS = {
+    "urllib3.connection": ("connections", "patches"),
+    "httplib2": ("connections", "httplib2_patches"),
+    "httpx": ("httpx_transports", "patches"),
+    "httpx2": ("httpx_transports", "patches"),
+    "aiohttp": ("aiohttp_connectors", "patches"),
+    "uvloop": ("foreign_sockets", "uvloop_patches"),
+    "curl_cffi": ("foreign_sockets", "curl_cffi_patches"),
+    "pycurl": ("foreign_sockets", "pycurl_patches"),
+    "grpc": ("foreign_sockets", "grpc_patches"),
+    "grpc.aio": ("foreign_sockets", "grpc_patches"),
 }
 _VCRPY = "vcr.patch"
 
@@ -99,7 +90,10 @@ class ClientPatches:
             self._put(list(self._patches_of(module)))
 
     def _patches_of(self, module: ModuleType) -> Iterator[Patch]:
-        return CLIENTS[module.__name__](self._interception, module)
+        room, name = CLIENTS[module.__name__]
+        patches = importlib.import_module(f"pytest_indexjob.interception.{room}")
+        made: Iterator[Patch] = getattr(patches, name)(self._interception, module)
+        return made
 
     def _put(self, patches: Iterable[Patch]) -> None:
         with self._lock:

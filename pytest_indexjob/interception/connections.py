@@ -11,6 +11,7 @@ its connection.
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import io
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,14 @@ def http_client_patches(interception: Interception) -> Iterator[Patch]:
     """Those of ``http.client``, from whose connections urllib3's descend."""
     yield from patches(interception, http.client)
     yield _put_request(interception)
+
+
+def httplib2_patches(interception: Interception, httplib2: ModuleType) -> Iterator[Patch]:
+    """Those of httplib2's connection classes, which connect in a way of their own."""
+    for name in ("HTTPSConnectionWithTimeout", "HTTPConnectionWithTimeout"):
+        connection_class = getattr(httplib2, name)
+        real = original(connection_class, "connect")
+        yield Patch(connection_class, "connect", _connect(interception, real))
 
 
 def _put_request(interception: Interception) -> Patch:
@@ -154,6 +163,30 @@ class AnsweringSocket:
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""
         self._timeout = timeout
+
+    def gettimeout(self) -> float | None:
+        """How many seconds it waits."""
+        return self._timeout
+
+    def getpeername(self) -> tuple[str, int]:
+        """The host that the client asked for, as there is no address, and the port."""
+        return self._connection.host, self._connection.port
+
+    def getsockname(self) -> tuple[str, int]:
+        """An address of this machine."""
+        return "127.0.0.1", 0
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """No certificate: nobody has to be trusted."""
+        return b"" if binary_form else {}
+
+    def fileno(self) -> int:
+        """Raise ``OSError``: there is no file."""
+        raise OSError(
+            errno.EBADF,
+            "a connection that pytest-indexjob answers has no file number. Code that needs a real"
+            " socket is answered by the fixture indexjob_server",
+        )
 
     def setsockopt(self, *_: Any) -> None:
         """Nothing: there is no network to have options."""

@@ -60,6 +60,8 @@ class Guard:
             if hasattr(socket.socket, name):  # `sendmsg` is not on every system
                 call = self._checked_call(original(socket.socket, name), place)
                 yield Patch(socket.socket, name, call)
+        yield Patch(socket.socket, "bind", self._checked_bind(original(socket.socket, "bind")))
+        yield Patch(socket, "getnameinfo", self._checked_name(original(socket, "getnameinfo")))
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
             yield Patch(socket, name, self._checked_look_up(original(socket, name)))
 
@@ -68,13 +70,37 @@ class Guard:
             address = args[place] if len(args) > place else None
             if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
                 self.check(address[0], address[1])
+                if self.active and _is_under_localhost(address[0]):
+                    at = place % len(args)
+                    here = ("localhost", *address[1:])
+                    args = (*args[:at], here, *args[at + 1 :])
             return real(sock, *args)
 
         return call
 
+    def _checked_bind(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def bind(sock: socket.socket, address: Any) -> Any:
+            # An address of this machine needs no look-up; whether it is one, bind itself says.
+            if isinstance(address, tuple) and not _is_address(address[0]):
+                self.check(address[0], address[1])
+            return real(sock, address)
+
+        return bind
+
+    def _checked_name(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def getnameinfo(address: Any, flags: int) -> Any:
+            numeric = flags & socket.NI_NUMERICHOST and _is_address(address[0])
+            if not numeric:
+                self.check(address[0], address[1])
+            return real(address, flags)
+
+        return getnameinfo
+
     def _checked_look_up(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
             self.check(host, args[0] if args else kwargs.get("port"))
+            if self.active and _is_under_localhost(host):
+                host = "localhost"
             found = real(host, *args, **kwargs)
             if isinstance(found, list) and self._is_named(host):
                 self._addresses.update(str(entry[4][0]) for entry in found)
@@ -82,8 +108,11 @@ class Guard:
 
         return look_up
 
-    def check(self, host: Any, port: Any) -> None:
-        """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds."""
+    def check(self, host: Any, port: Any, *, client: str = "") -> None:
+        """Raise ``NetworkBlockedError``, and keep it as a miss, for a host that is out of bounds.
+
+        ``client`` names one that can't be answered in this process.
+        """
         if (
             not self.active
             or self._open
@@ -101,7 +130,7 @@ class Guard:
             " nothing reaches the network in a test that uses pytest-indexjob. Answer the call"
             " from a recording (@pytest.mark.indexjob_cassette), run with --indexjob-live to reach"
             " the real service, or name the host in the ini key indexjob_allowed_hosts"
-            f" (`indexjob_allowed_hosts = {shown}`)",
+            f" (`indexjob_allowed_hosts = {shown}`){_advice(client)}",
             host=shown,
             port=port if isinstance(port, int) else None,
             test=self._test,
@@ -110,18 +139,40 @@ class Guard:
         raise error
 
     def _is_named(self, host: Any) -> bool:
-        name = (
-            (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower().rstrip(".")
-        )
-        return any(fnmatch.fnmatchcase(name, allowed) for allowed in self._allowed)
+        return any(fnmatch.fnmatchcase(_name(host), allowed) for allowed in self._allowed)
+
+
+def _advice(client: str) -> str:
+    if not client:
+        return ""
+    return (
+        f". {client} does not use Python's sockets, so nothing answers it in this process: let it"
+        " ask the server of the fixture indexjob_server (its `url`)"
+    )
 
 
 def _is_loopback(host: Any) -> bool:
-    name = (host.decode("latin-1") if isinstance(host, bytes) else str(host)).lower()
-    if name in ("", "localhost") or name.endswith(".localhost"):
+    if _name(host) in ("", "localhost") or _is_under_localhost(host):
         return True
-    try:
-        address = ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
+    if not _is_address(host):
         return False
+    address = ipaddress.ip_address(_name(host).partition("%")[0])
     return address.is_loopback or address.is_unspecified
+
+
+def _is_under_localhost(host: Any) -> bool:
+    """Whether a name is this machine's by RFC 6761, though a resolver may ask the network for it."""
+    return _name(host).endswith(".localhost")
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ipaddress.ip_address(_name(host).partition("%")[0])
+    except ValueError:
+        return _name(host) == ""
+    return True
+
+
+def _name(host: Any) -> str:
+    text = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+    return text.lower().rstrip(".")

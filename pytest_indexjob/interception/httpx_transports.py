@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_indexjob.exchange import Request, Response, TransportFault
 from pytest_indexjob.http1 import framed, has_body
 from pytest_indexjob.interception.clients import Patch
+from pytest_indexjob.interception.interception import netloc_of
 from pytest_indexjob.replacements import original
 
 if TYPE_CHECKING:
@@ -84,8 +85,10 @@ def _asked(request: Any, body: bytes) -> Request:
     headers = tuple(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
     )
-    url = str(request.url).partition("#")[0]  # a fragment is never sent
-    return Request(request.method, url, headers, body)
+    url = request.url
+    base = f"{url.scheme}://{netloc_of(url.host, url.port, url.scheme)}"
+    # Neither the fragment of a URL nor its user is ever sent.
+    return Request(request.method, base + url.raw_path.decode("ascii"), headers, body)
 
 
 def _read_timeout(request: Any) -> float | None:

@@ -99,7 +99,7 @@ class Interception:
     def simulate(self, simulator: Simulator) -> None:
         """Let the simulator answer."""
         self.source = simulator
-        simulator.on_start = self._limits.begin
+        simulator.stand_behind(self._limits.begin)
 
     def play(self, playback: Playback, *, strict: bool, recorder: Recorder | None = None) -> None:
         """Let recordings answer; ``strict`` also complains of answers that were left unplayed.
@@ -317,7 +317,11 @@ class Interception:
 
 
 def netloc_of(host: str, port: int | None, scheme: str) -> str:
-    """A host as it stands in a URL, with its port where that is not the scheme's."""
-    shown = f"[{host}]" if ":" in host else host
-    suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
-    return f"{shown.lower()}{suffix}"
+    """A host as HTTP compares it: in lower case and ASCII, with a port that is not the scheme's."""
+    name = host.lower().rstrip(".")
+    if not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("idna").decode("ascii")
+    shown = f"[{name}]" if ":" in name else name
+    suffix = "" if port in (None, _DEFAULT_PORTS.get(scheme)) else f":{port}"
+    return f"{shown}{suffix}"

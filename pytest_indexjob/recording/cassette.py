@@ -155,7 +155,9 @@ def _parse(path: Path, text: str) -> object:
         raise _corrupt(path, line, "it holds an unsafe YAML tag, which is not loaded") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise _corrupt(path, line, f"it is not YAML ({error.problem}); was it cut short?") from None
+        raise _corrupt(
+            path, line, f"it is not YAML ({error.problem}): it may be cut short"
+        ) from None
     except Exception as error:  # noqa: BLE001 - `!!bool x` is a KeyError, `!!timestamp x` another
         raise _corrupt(path, None, f"it is not YAML ({type(error).__name__})") from None
 

@@ -62,7 +62,7 @@ def find(name: str, folder: Path) -> Path:
         path.relative_to(folder).with_suffix("").as_posix()
         for path in sorted(folder.rglob("*.yaml"))
     ]
-    near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.6)
     raise CassetteNotFoundError(
         f"there is no cassette {name!r}: not at {own}, and no shipped one has that name. "
         + (f"Did you mean {' or '.join(near)}? " if near else "")

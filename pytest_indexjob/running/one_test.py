@@ -42,7 +42,7 @@ class CassetteWarning(pytest.PytestWarning):
     """A recording is older than was asked for."""
 
 
-def or_fail(work: Callable[[], T]) -> T:
+def or_fail(work: Callable[[], T], *, note: str = "") -> T:
     """What ``work`` returns.
 
     An error of this package fails the test with its text alone: a traceback would say no more.
@@ -50,7 +50,7 @@ def or_fail(work: Callable[[], T]) -> T:
     try:
         return work()
     except IndexJobError as error:
-        text = str(error)
+        text = f"{error}{note}"
     pytest.fail(text, pytrace=False)
 
 
@@ -146,17 +146,13 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
 def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
     """The names of a mark, and whether it is strict. Fails the test for anything else in it."""
     names, options = (mark.args, dict(mark.kwargs)) if mark else ((), {})
-    strict = options.pop("strict", False)
-    if (
-        options
-        or not all(isinstance(name, str) and name for name in names)
-        or not isinstance(strict, bool)
-    ):
-        given = ", ".join(
-            [*map(repr, names), *(f"{key}=..." for key in options), f"strict={strict!r}"]
-        )
+    strict = options.get("strict", False)
+    good_names = all(isinstance(name, str) and name for name in names)
+    if not good_names or not isinstance(strict, bool) or options.keys() - {"strict"}:
+        given = [*map(repr, names), *(f"{key}={value!r}" for key, value in options.items())]
         pytest.fail(
-            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not {given}",
+            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not"
+            f' {", ".join(given)}. For example: @pytest.mark.{MARKER}("completed", strict=True)',
             pytrace=False,
         )
     return names, strict
@@ -171,7 +167,8 @@ def play(
     """
     from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
 
-    names, strict = mark_arguments(request.node.get_closest_marker(MARKER))
+    mark = request.node.get_closest_marker(MARKER)
+    names, strict = mark_arguments(mark)
     run = run_settings(request.config)
     mode = run.record_mode
     names = names or (name_for_test(request.path.stem, _name_in_module(request.node, settings)),)
@@ -184,7 +181,8 @@ def play(
             base_url=settings.base_url,
             record_command=command,
             missing_ok=mode != "none",
-        )
+        ),
+        note="" if mark else f" (the test has no mark @pytest.mark.{MARKER}(NAME))",
     )
     _clear_once(request.config, (folder / names[0]).parent)
     _check_age(request.node, playback, run)
@@ -310,7 +308,9 @@ def simulate(
         pytest.skip("with --indexjob-live the real service answers, so nothing is simulated")
     if MARKER in request.fixturenames:
         pytest.fail(
-            f"either the simulator answers a test or the recording of its {MARKER} mark",
+            f"the test has the mark {MARKER} and uses indexjob_simulator, but only one of them can"
+            " answer its calls. Take away the mark, or the fixture; to simulate what a recording"
+            " tells, start(Scenario.from_cassette(NAME))",
             pytrace=False,
         )
     simulator = Simulator(

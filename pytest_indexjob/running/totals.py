@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_indexjob.running.reporting import TITLE
 from pytest_indexjob.running.settings import run_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pytest_indexjob.checking.coverage import Coverage
     from pytest_indexjob.interception.interception import Interception
-
-_TITLE = "indexing jobs"
-_TOLD = pytest.StashKey[bool]()
 
 
 def register(config: pytest.Config) -> bool:
@@ -71,93 +67,6 @@ def _check_writable(option: str, name: str | None) -> None:
             pass
     except OSError as error:
         raise pytest.UsageError(f"{option}={name} can't be written: {error.strerror}") from None
-
-
-def hide_secrets(error: BaseException, interception: Interception) -> None:
-    """Take the secrets out of an error's text, and out of the errors that led to it.
-
-    Only errors of this package are changed.
-    """
-    seen: dict[int, BaseException] = {}
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen[id(each)] = each
-        waiting += [each.__cause__, each.__context__]
-        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-        if _is_ours(each):
-            each.args = tuple(
-                interception.redact(text) if isinstance(text, str) else text for text in each.args
-            )
-
-
-def redact_report(report: Any, interception: Interception) -> None:
-    """Take the secrets out of what a report says: its captured output, its log, its traceback."""
-    redact = interception.redact_values
-    report.sections = [(name, redact(text)) for name, text in report.sections]
-    report.longrepr = _redacted(report.longrepr, redact)
-
-
-def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
-    """A representation of an exception with each of its texts redacted, in place but for texts."""
-    if isinstance(part, str):
-        return redact(part)
-    if isinstance(part, list | tuple):
-        return type(part)(_redacted(each, redact) for each in part)
-    if type(part).__module__ == "_pytest._code.code":
-        for name, value in vars(part).items():
-            setattr(part, name, _redacted(value, redact))
-    return part
-
-
-def _is_ours(error: BaseException) -> bool:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith(
-        "pytest_indexjob."
-    )
-
-
-def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
-    """Add the story of what the service said to the report of a test that failed.
-
-    With ``-rP`` the report of every test has it.
-    """
-    exchanges = interception.journal.exchanges
-    wanted = report.failed or (
-        report.when == "call" and report.passed and _asked_for_passed(item.config)
-    )
-    if not wanted or not exchanges or item.stash.get(_TOLD, False):
-        return
-    from pytest_indexjob.story.text import story_text
-
-    item.stash[_TOLD] = True
-    # A worker of pytest-xdist has no terminal.
-    has_terminal = item.config.pluginmanager.has_plugin("terminalreporter")
-    writer = item.config.get_terminal_writer() if has_terminal else None
-    # In a file of results colours would be noise.
-    color = (
-        writer is not None and writer.hasmarkup and not getattr(item.config.option, "xmlpath", None)
-    )
-    text = story_text(
-        interception.shown_exchanges(),
-        interception.sleeps,
-        redact=interception.redact,
-        width=min(writer.fullwidth if writer else 100, 120),
-        color=color,
-        verbose=item.config.get_verbosity() > 0,
-    )
-    if hasattr(report.longrepr, "addsection"):
-        report.longrepr.addsection(_TITLE, text)
-    else:
-        report.sections.append((_TITLE, text))
-
-
-def _asked_for_passed(config: pytest.Config) -> bool:
-    return bool(set("PA") & set(config.getoption("reportchars", "") or ""))
 
 
 def facts_of(
@@ -363,7 +272,7 @@ class Totals:
         """Say what the run came to."""
         lines = [*self._table(), *self._lines]
         if lines:
-            terminalreporter.section(_TITLE)
+            terminalreporter.section(TITLE)
         for line in lines:
             terminalreporter.write_line(line)
 

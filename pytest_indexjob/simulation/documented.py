@@ -1,4 +1,4 @@
-"""The published reference's example as a source: for contract tests of generated clients, which need no state."""
+"""The published reference's example as a source, for contract tests of generated clients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import CallMatch, match
+from pytest_indexjob.api.knowledge_bases import (
+    IndexingSchedule,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+    UploadUrl,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
-from pytest_indexjob.api.wire import BOOL, INT64, TEXT, TIME, UINT64, UUID, Kind, WireModel
+from pytest_indexjob.api.wire import (
+    BOOL,
+    INT64,
+    OBJECT,
+    TEXT,
+    TIME,
+    UINT64,
+    URL,
+    UUID,
+    Kind,
+    WireModel,
+)
 from pytest_indexjob.exchange import Request, Response
 
 # The reference's own values: one for each kind.
@@ -21,6 +38,8 @@ _EXAMPLES: dict[Kind, Any] = {
     INT64: _NUMBER,
     UINT64: "12345",
     BOOL: True,
+    URL: _TEXT,
+    OBJECT: {},
 }
 
 
@@ -45,11 +64,17 @@ def example_job() -> dict[str, Any]:
 
 def _bodies() -> dict[str, Any]:
     job = {"job": example_job()}
-    page = {
-        "jobs": [example_job()],
+    links = {
         "links": {"pages": dict.fromkeys(("first", "previous", "next", "last"), _TEXT)},
         "meta": dict.fromkeys(("page", "pages", "total"), _NUMBER),
     }
+    page = {"jobs": [example_job()], **links}
+    uuid = _EXAMPLES[UUID]
+    knowledge_base = {"knowledge_base": _example_object(KnowledgeBase)}
+    source = {"knowledge_base_data_source": _example_object(KnowledgeBaseDataSource)}
+    schedule = {"indexing_info": _example_object(IndexingSchedule)}
+    agent = {"uuid": uuid, "knowledge_bases": [_example_object(KnowledgeBase)]}
+    agent_calls = ("create", "get", "update", "delete", "attach_all", "attach", "detach")
     return {
         "jobs.get": job,
         "jobs.create": job,
@@ -58,6 +83,24 @@ def _bodies() -> dict[str, Any]:
         "jobs.list_for_knowledge_base": page,
         "jobs.data_sources": {"indexed_data_sources": [_example_object(IndexedDataSource)]},
         "jobs.details_signed_url": {"signed_url": _TEXT},
+        "knowledge_bases.create": knowledge_base,
+        "knowledge_bases.list": {"knowledge_bases": [knowledge_base["knowledge_base"]], **links},
+        "knowledge_bases.get": {**knowledge_base, "database_status": "CREATING"},
+        "knowledge_bases.update": knowledge_base,
+        "knowledge_bases.delete": {"uuid": uuid},
+        "data_sources.create": source,
+        "data_sources.list": {
+            "knowledge_base_data_sources": [source["knowledge_base_data_source"]],
+            **links,
+        },
+        "data_sources.update": source,
+        "data_sources.delete": {"data_source_uuid": uuid, "knowledge_base_uuid": uuid},
+        "uploads.create": {"request_id": _TEXT, "uploads": [_example_object(UploadUrl)]},
+        "schedules.create": schedule,
+        "schedules.get": schedule,
+        "schedules.delete": schedule,
+        "agents.list": {"agents": [agent], **links},
+        **{f"agents.{name}": {"agent": agent} for name in agent_calls},
     }
 
 

@@ -591,6 +591,8 @@ def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
     """A scenario by its name, or one's own as it is, which takes no overrides."""
     if isinstance(scenario, str):
         return get(scenario, **overrides)
+    if not isinstance(scenario, Scenario):
+        raise TypeError(f"a scenario's name or a Scenario is needed, not {scenario!r}")
     if not overrides:
         return scenario
     if _CATALOGUE.get(scenario.name) and scenario == get(scenario.name):

@@ -56,13 +56,14 @@ class _Reading(NamedTuple):
     status: str = ""
     counts: str = ""
     fault: str = ""
+    miss: str = ""  # why nothing could answer
     retried: bool = False  # whether the same request after it is a retry
     job: str = ""
     files: tuple[int, int, int] | None = None  # indexed and all files, failed items
 
     @property
     def is_calm(self) -> bool:
-        return not self.fault and not self.retried
+        return not self.fault and not self.miss and not self.retried
 
 
 @dataclasses.dataclass(slots=True)
@@ -88,6 +89,7 @@ class Fold:
         """What was special about these exchanges."""
         parts = ["retry"] if self.retry else []
         parts += [f"fault: {self.reading.fault}"] if self.reading.fault else []
+        parts += [f"miss: {self.reading.miss}"] if self.reading.miss else []
         parts += [_slept(self.slept)] if self.slept else []
         return ", ".join(parts)
 
@@ -110,7 +112,7 @@ class Fold:
     @property
     def kind(self) -> str:
         """``ok``, ``retry``, ``error`` (the service refused) or ``fault``."""
-        if self.reading.fault:
+        if self.reading.fault or self.reading.miss:
             return "fault"
         if self.reading.http.startswith("4"):
             return "error"
@@ -250,7 +252,7 @@ class Reader:
         name = type(error).__name__ if error is not None else "none"
         first_line = str(error or "").partition("\n")[0]
         text = f"{name}: {self.plain(first_line, 100)}" if first_line else name
-        return _Reading(name, counts="no answer", fault=text, retried=True)
+        return _Reading(name, counts="no answer", miss=text, retried=True)
 
     def _answer(self, response: Response, is_call: bool) -> _Reading:
         http = str(response.status)

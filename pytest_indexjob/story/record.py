@@ -112,8 +112,8 @@ _LANES = {
 
 def _lane(request: Request) -> str:
     found = match(request.method, api_path(request.url).rstrip("/"))
-    return (
-        _LANES.get(found.call.name, found.call.short_name)
-        if isinstance(found, CallMatch)
-        else "other"
-    )
+    if not isinstance(found, CallMatch):
+        return "other"
+    call = found.call
+    own = call.short_name if call.resource == "jobs" else call.name.replace("_", " ")
+    return _LANES.get(call.name, own)

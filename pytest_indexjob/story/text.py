@@ -97,7 +97,7 @@ def _line(moment: Moment) -> _Line:
 
 
 def _color(moment: Moment) -> str:
-    if "fault: " in moment.note or moment.http.startswith("4"):
+    if "fault: " in moment.note or "miss: " in moment.note or moment.http.startswith("4"):
         return "bad"
     known = IndexingJobStatus.__members__.get(moment.status)
     end = quality(known) if known else ""
@@ -188,7 +188,10 @@ def _cut_middle(text: str, width: int) -> str:
 def _last_answer(exchange: Exchange, reader: Reader, width: int, verbose: bool) -> Iterator[str]:
     response = exchange.response
     if response is None:
-        yield _cut(f"the last call had no answer: {reader.read(exchange).fault}", width)
+        yield _cut(
+            f"the last call had no answer: {reader.read(exchange).fault or reader.read(exchange).miss}",
+            width,
+        )
         return
     yield _cut(
         f"the last answer, {response.status} {reader.plain(response.phrase, 40)}".rstrip() + ":",

@@ -145,3 +145,20 @@ def test_allowed_hosts_are_looked_up_and_what_was_found_is_in_reach(resolver, gu
             socket.getaddrinfo(host, 80)
     assert len(asked) == 5
     assert len(interception.journal.misses) == 4
+
+
+def test_no_look_up_leaves_by_a_side_door(guarded, resolver):
+    asked = resolver
+    interception = guarded()
+    socket.getaddrinfo("app.localhost", 80)
+    connect(socket.AF_INET, TCP, ("app.localhost", 80))
+    assert asked == ["localhost", ("localhost", 80)]
+    with socket.socket(socket.AF_INET, TCP) as sock:
+        with pytest.raises(NetworkBlockedError):
+            sock.bind(("x.invalid", 0))
+        sock.bind(("127.0.0.1", 0))
+    assert socket.getnameinfo(("192.0.2.1", 80), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    for address, flags in ((("192.0.2.1", 80), 0), (("x.invalid", 80), socket.NI_NUMERICHOST)):
+        with pytest.raises(NetworkBlockedError):
+            socket.getnameinfo(address, flags)
+    assert len(interception.journal.misses) == 3

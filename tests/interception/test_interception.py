@@ -621,3 +621,34 @@ def test_no_secret_is_shown(answering, caplog):
         == "<Request GET http://h/p?q=REDACTED>"
     )
     assert Response(599).phrase == ""
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("https://Staging.Example/api", "https://staging.example/api/x"),
+        ("https://staging.example:443/api", "https://STAGING.example/api/x"),
+        ("https://staging.example/api", "https://staging.example:443/api/x"),
+        ("http://staging.example:8080", "http://me:pw@staging.example:8080/api/x"),
+        ("https://bücher.example", "https://xn--bcher-kva.example/api/x"),
+        ("https://xn--bcher-kva.example", "https://bücher.example/api/x"),
+    ],
+)
+@pytest.mark.parametrize("ask", [by_requests, by_urllib3, by_httpx, by_aiohttp])
+def test_a_host_is_compared_as_http_means_it(answering, ask, base_url, url):
+    interception = answering(base_url=base_url)
+    assert ask("GET", f"{url}?page=1#top")[0] == 200
+    (request,) = interception.source.requests
+    assert request.url.endswith("/api/x?page=1")
+    assert "pw" not in request.url
+
+
+def test_an_answering_socket_gives_what_code_asks_of_it(answering):
+    answering()
+    connection = http.client.HTTPSConnection("api.digitalocean.com", timeout=4)
+    connection.request("GET", "/v2/x")
+    sock = connection.sock
+    assert (sock.gettimeout(), sock.getpeername()) == (4, ("api.digitalocean.com", 443))
+    with pytest.raises(OSError, match="indexjob_server"):
+        sock.fileno()
+    connection.close()

@@ -85,7 +85,9 @@ def test_a_long_time_out_of_the_client_is_waited_for(suite, client, pytester):
 
 
 def test_repeated_headers_reach_the_client(suite):
-    twice = COMPLETED._replace(headers=(*COMPLETED.headers, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")))
+    twice = COMPLETED._replace(
+        headers=(*COMPLETED.headers, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))
+    )
     body = """
 assert dict(requests.get(URL).cookies) == {"a": "1", "b": "2"}
 assert dict(httpx.get(URL).cookies) == {"a": "1", "b": "2"}

@@ -50,7 +50,6 @@ def service():
 @pytest.fixture
 def interception(service):
     started = Interception(service.journal, service.clock).start()
-    service._keeps_journal = False
     started.simulate(service)
     yield started
     started.stop()

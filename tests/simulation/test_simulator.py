@@ -43,7 +43,6 @@ def service():
 
 def client_of(service, **options):
     interception = Interception(service.journal, service.clock)
-    service._keeps_journal = False
     interception.simulate(service)
     return IndexingJobClient(
         "any", session=interception.session(), clock=service.clock, retries=0, **options

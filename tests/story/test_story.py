@@ -159,7 +159,7 @@ def test_another_error_is_named_by_its_kind():
     (moment,) = story([failed(CassetteMissError("no recorded answer\nfits", request=GET))])
     assert (moment.http, moment.note) == (
         "CassetteMissError",
-        "fault: CassetteMissError: no recorded answer",
+        "miss: CassetteMissError: no recorded answer",
     )
     (moment,) = story([failed(None)])
     assert moment.http == "none"

@@ -1,0 +1,142 @@
+"""What a test's report says: the story of what the service said, and errors without secrets."""
+
+from __future__ import annotations
+
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_indexjob.interception.interception import Interception
+
+TITLE = "indexing jobs"
+_TOLD = pytest.StashKey[bool]()
+
+Redact = Callable[[str], str]
+
+
+def clean_errors(
+    excinfo: pytest.ExceptionInfo[BaseException], config: pytest.Config, redact: Redact
+) -> None:
+    """Take the secrets, and the frames below the user's, out of an error and those that led to it.
+
+    Only errors that this package raised are changed. ``--tb=native`` and ``--full-trace`` show
+    every frame.
+    """
+    whole = config.option.tbstyle == "native" or config.option.fulltrace
+    for error in _with_causes(excinfo.value):
+        frames = list(_frames(error))
+        if not frames or not _is_ours(frames[-1]):
+            continue
+        error.args = tuple(redact(text) if isinstance(text, str) else text for text in error.args)
+        last = max((at for at, frame in enumerate(frames) if _is_users(frame)), default=None)
+        if whole or last is None:
+            continue
+        error.__traceback__ = _cut_after(frames[: last + 1])
+        if error is excinfo.value:
+            excinfo.traceback = _traceback_of(error)
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting += [each.__cause__, each.__context__]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        yield each
+
+
+def _frames(error: BaseException) -> Iterator[TracebackType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _is_ours(frame: TracebackType) -> bool:
+    name = str(frame.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] == "pytest_indexjob"
+
+
+def _is_users(frame: TracebackType) -> bool:
+    file = frame.tb_frame.f_code.co_filename
+    return not _is_ours(frame) and not file.startswith(_LIBRARIES)
+
+
+_LIBRARIES = ("<", *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+
+
+def _cut_after(frames: Sequence[TracebackType]) -> TracebackType | None:
+    trace: TracebackType | None = None
+    for frame in reversed(frames):
+        trace = TracebackType(trace, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return trace
+
+
+def _traceback_of(error: BaseException) -> Any:
+    return pytest.ExceptionInfo.from_exception(error).traceback
+
+
+def tell_story(item: pytest.Item, report: Any, interception: Interception) -> None:
+    """Add the story of what the service said to the report of a test that failed.
+
+    With ``-rP`` the report of every test has it.
+    """
+    exchanges = interception.journal.exchanges
+    wanted = report.failed or (
+        report.when == "call" and report.passed and _asked_for_passed(item.config)
+    )
+    if not wanted or not exchanges or item.stash.get(_TOLD, False):
+        return
+    from pytest_indexjob.story.text import story_text
+
+    item.stash[_TOLD] = True
+    # A worker of pytest-xdist has no terminal.
+    has_terminal = item.config.pluginmanager.has_plugin("terminalreporter")
+    writer = item.config.get_terminal_writer() if has_terminal else None
+    # In a file of results colours would be noise.
+    color = (
+        writer is not None and writer.hasmarkup and not getattr(item.config.option, "xmlpath", None)
+    )
+    text = story_text(
+        interception.shown_exchanges(),
+        interception.sleeps,
+        redact=interception.redact,
+        width=min(writer.fullwidth if writer else 100, 120),
+        color=color,
+        verbose=item.config.get_verbosity() > 0,
+    )
+    if hasattr(report.longrepr, "addsection"):
+        report.longrepr.addsection(TITLE, text)
+    else:
+        report.sections.append((TITLE, text))
+
+
+def _asked_for_passed(config: pytest.Config) -> bool:
+    return bool(set("PA") & set(config.getoption("reportchars", "") or ""))
+
+
+def redact_report(report: Any, interception: Interception) -> None:
+    """Take the secrets out of what a report says: its captured output, its log, its traceback."""
+    redact = interception.redact_values
+    report.sections = [(name, redact(text)) for name, text in report.sections]
+    report.longrepr = _redacted(report.longrepr, redact)
+
+
+def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
+    """A representation of an exception with each of its texts redacted, in place but for texts."""
+    if isinstance(part, str):
+        return redact(part)
+    if isinstance(part, list | tuple):
+        return type(part)(_redacted(each, redact) for each in part)
+    if type(part).__module__ == "_pytest._code.code":
+        for name, value in vars(part).items():
+            setattr(part, name, _redacted(value, redact))
+    return part

@@ -77,7 +77,7 @@ def write(folder: Path) -> None:
 
 
 def run(suite: Path, plugins: list[str]) -> float:
-    """Seconds of the processor that one whole process takes: others on the machine count less so."""
+    """Seconds of processor time of one whole process, to which others on the machine add little."""
     options = [option for plugin in plugins for option in ("-p", plugin)]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *options]
     # Bytecode is written in the round that does not count, as it is once on a user's machine.

@@ -82,7 +82,8 @@ _HOMES = {
     "api.settings": "IndexJobSettings",
     "api.knowledge_bases": "DatabaseStatus KnowledgeBase KnowledgeBaseDataSource",
     "checking.assertions": (
-        "assert_consistent assert_counts assert_data_source_status assert_database_status assert_finished assert_phase"
+        "assert_consistent assert_counts assert_data_source_status assert_database_status"
+        " assert_finished assert_phase"
         " assert_status assert_transitions"
     ),
     "exchange": "Exchange Journal",

@@ -230,7 +230,7 @@ class Journal:
     """Every exchange of one test, in order, and the misses: requests that nothing could answer.
 
     A miss left in ``misses`` fails the test at its end. A test that provokes one on purpose clears
-    the list. ``most_exchanges`` and ``most_bytes`` (of bodies, URLs and headers) bound what is kept:
+    the list. ``most_exchanges`` and ``most_bytes`` (bodies, URLs and headers) bound what is kept:
     the oldest exchanges go first.
     """
 

@@ -138,7 +138,7 @@ def _uuid(number: int) -> str:
 
 _TIMES = st.integers(0, _LAST_TIME).map(_time)
 _UUIDS = st.integers(0, _LAST_UUID).map(_uuid)
-# Every character that UTF-8 has, as is `st.text`'s default. Where Hypothesis finds them by the codec,
+# Every character that UTF-8 has, as is `st.text`'s default. Where Hypothesis finds them by codec,
 # its first run in a folder takes seconds, and fails its own health check on a busy machine.
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _JSON = st.none() | st.booleans() | st.integers() | _TEXTS | st.lists(st.integers(), max_size=2)

@@ -147,7 +147,8 @@ def assert_counts(job: object, *, data_source: str | None = None, **counts: obje
 
     ``indexed_items``, ``failed_items``, ``skipped_items``, ``removed_items``, ``indexed_files``,
     ``total_files`` (or ``files``), ``indexed_bytes``, ``total_bytes``; and of the job itself
-    ``total_data_sources`` (or ``data_sources``), ``completed_data_sources``, ``total_tokens``, ``tokens``. Each is
+    ``total_data_sources`` (or ``data_sources``), ``completed_data_sources``, ``total_tokens``,
+    ``tokens``. Each is
     expected to be an ``int``, in a ``range``, or equal to whatever ``==`` decides. Raises
     ``TypeError`` for a name that is no count.
     """

@@ -106,7 +106,7 @@ class ClientPatches:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds some modules as the finders behind it do, and calls a function once each is executed."""
+    """Finds some modules as the other finders do, and calls a function once each is executed."""
 
     def __init__(self, names: Iterable[str], executed: Callable[[ModuleType], None]) -> None:
         self._names = frozenset(names)

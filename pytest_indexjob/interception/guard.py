@@ -1,4 +1,4 @@
-"""The offline guard: in a test that uses the plugin, no connection leads off this machine unasked."""
+"""The offline guard: no connection of a test that uses the plugin leads off this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _API_HOST = urlsplit(API_URL).hostname
 
 
 class Guard:
-    """Stops every connection and name look-up but those to this machine and to the allowed hosts."""
+    """Stops connections and name look-ups but those to this machine and to the allowed hosts."""
 
     def __init__(self, journal: Journal, test: str, allowed_hosts: Iterable[str]) -> None:
         self._journal = journal
@@ -175,7 +175,7 @@ def _is_loopback(host: Any) -> bool:
 
 
 def _is_under_localhost(host: Any) -> bool:
-    """Whether a name is this machine's by RFC 6761, though a resolver may ask the network for it."""
+    """Whether RFC 6761 gives a name to this machine, though a resolver may ask the network."""
     return _name(host).endswith(".localhost")
 
 

@@ -101,7 +101,7 @@ def _claims(interception: Interception, request: Any) -> bool:
 
 
 def _is_mocked(transport: Any, httpx: ModuleType, handle: Callable[..., Any], method: str) -> bool:
-    """Whether a function between this transport and the network is none of httpx's or httpcore's."""
+    """Whether another library put a function between this transport and the network."""
     own = (httpx.__name__, "httpcore")
     pool = getattr(transport, "_pool", None)
     below = getattr(type(pool), method, handle)

@@ -53,7 +53,7 @@ class Interception:
     goes to ``journal``, and so does every miss: a request that the source could not answer, a
     connection that the guard stopped. More than ``max_polls`` requests, or sleeping on the clock
     past ``max_hours`` of it, fail the test; both count from the job that the test started last.
-    ``redaction(credentials)`` gives what takes secrets out of all that is told about the test: those
+    ``redaction(credentials)`` gives what takes secrets out of all that is told of the test: those
     that the user named, and these, which the test's clients sent.
     """
 

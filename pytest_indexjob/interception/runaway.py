@@ -20,7 +20,7 @@ class _Seen(NamedTuple):
 
 
 def explain(exchanges: Sequence[Exchange], limit: str, setting: str, *, slept: bool) -> str:
-    """The text of the failure: what was asked over and over, what was answered, and what that hints at."""
+    """The text of the failure: what was asked again and again, what was answered, and hints."""
     folded = _folded(exchanges)
     lines = [f"    {times} x {seen.call}: {seen.answer}" for seen, times in folded[-_MOST_LINES:]]
     if len(folded) > _MOST_LINES:

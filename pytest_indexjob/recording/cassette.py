@@ -61,7 +61,7 @@ class Recording(NamedTuple):
 
     @property
     def recorded_at(self) -> datetime | None:
-        """When it was recorded, by its provenance; ``None`` where that does not say, or says no RFC 3339 time.
+        """When it was recorded, by its provenance; ``None`` where that holds no RFC 3339 time.
 
         A time that YAML reads by itself (without quotes) is in UTC where it has no offset; a string
         needs the offset.
@@ -296,7 +296,7 @@ def _body(value: object) -> bytes:
 def dump(
     interactions: Iterable[Interaction], provenance: Mapping[str, object] | None = None
 ) -> str:
-    """The text of a cassette in vcrpy's format: the same interactions give the same text on every machine."""
+    """The text of a cassette in vcrpy's format, the same on every machine."""
     import yaml
 
     content: dict[str, object] = {
@@ -346,7 +346,7 @@ def job_of(body: bytes) -> IndexingJob | None:
 
 
 def key_of(request: Request, bases: Sequence[str]) -> Key:
-    """What a request is matched on: method, path and query (sorted), and the host where it is not the API's.
+    """What a request is matched on: method, path, sorted query, and a host that is not the API's.
 
     vcrpy's default is the same but for the host: a recording of the API answers for every base URL
     of it.
@@ -397,7 +397,9 @@ def _value_fits(recorded: str, asked: str) -> bool:
 
 
 class Playback:
-    """Answers requests from recordings: those of one request in order, the last again only if its job has ended.
+    """Answers requests from recordings, those of one request in order.
+
+    The last answer is given again only if its job has ended.
 
     The cost of an answer does not grow with the recording's length. Safe from any thread.
     """
@@ -440,7 +442,7 @@ class Playback:
 
     @cached_property
     def hosts(self) -> frozenset[str]:
-        """The hosts (with port, where it is not the scheme's) that the recordings hold answers of."""
+        """The hosts of the recordings, with a port that is not the scheme's."""
         return frozenset(target_of(item.request.url).netloc for item in self.interactions)
 
     @property

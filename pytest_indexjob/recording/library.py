@@ -100,7 +100,9 @@ def open_cassettes(
     record_command: str = "",
     missing_ok: bool = False,
 ) -> Playback:
-    """The cassettes of these names, to be played one after the other. Raises a ``CassetteError`` for one that can't.
+    """The cassettes of these names, to be played one after the other.
+
+    Raises a ``CassetteError`` for a cassette that can't be played.
 
     With ``missing_ok`` a cassette that is not there yet is passed over. ``record_command`` is what
     a miss tells to do.

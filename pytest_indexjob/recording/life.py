@@ -74,7 +74,9 @@ class LifeRecorder:
         timeout: float = 86400.0,
         on_poll: Callable[[IndexingJob], object],
     ) -> IndexingJob:
-        """Poll until the job has ended, write the cassette and return the job. Times are in seconds.
+        """Poll until the job has ended, write the cassette and return the job.
+
+        Times are in seconds.
 
         Raises what ``IndexingJobClient.wait`` raises; what was polled until then is kept.
         """
@@ -167,7 +169,7 @@ def _read(line: str) -> tuple[Interaction, ...]:
 
 
 def ask_once(uuid: str, *, base_url: str = API_URL, token: str | None = None) -> Recording:
-    """What the live service says of a job now, and of its data sources, as a recording that is in no file."""
+    """What the live service says of a job and its data sources now, as a recording."""
     import requests
 
     items: list[Interaction] = []

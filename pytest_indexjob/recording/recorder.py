@@ -27,7 +27,7 @@ from pytest_indexjob.whole_file import write_whole
 
 
 class Recorder:
-    """Answers from recordings as far as the record mode says so, else from the service, and keeps what it said.
+    """Answers from recordings or from the service, as the record mode says, and keeps the answers.
 
     ``mode`` is one of vcrpy's, or ``rewrite``; ``forward`` asks the service. ``path`` is the file
     that ``save`` writes to. ``run`` names the test run: tests of one run that share a recording
@@ -102,7 +102,7 @@ class Recorder:
         return None
 
     def ask(self, request: Request) -> Response:
-        """What the service answers, by a call of our own. Raises ``TransportFault`` for no answer."""
+        """What the service answers to our own call. Raises ``TransportFault`` for no answer."""
         return self._forward(request)
 
     def keep(self, request: Request, response: Response) -> None:
@@ -127,7 +127,10 @@ class Recorder:
         the file is then as it was.
         """
         if self.mode == "rewrite" and self.sharing > 1:
-            self.staged = checked(self.path, self._redacted("", anonymize=False), {}, self._secrets)
+            origin = provenance(self.recorded)
+            self.staged = checked(
+                self.path, self._redacted("", anonymize=False), origin, self._secrets
+            )
             return
         if not self.recorded:
             if self.mode == "rewrite":
@@ -138,9 +141,8 @@ class Recorder:
             if existed and self.mode == "rewrite":
                 self.replaced = len(load(self.path).interactions)
             base = "" if self.mode == "rewrite" else self._base_text()
-            text = extended(
-                self.path, base, self._redacted(base, anonymize=self._anonymize), self._secrets
-            )
+            new = self._redacted(base, anonymize=self._anonymize)
+            text = extended(self.path, base, new, provenance(self.recorded), self._secrets)
             _put(self.path, text)
             if self._run and not existed and self.mode == "once":
                 self._mark(marks).touch()
@@ -208,7 +210,7 @@ def _signed_url(body: bytes) -> str:
 
 
 def provenance(interactions: Sequence[Interaction], now: datetime | None = None) -> dict[str, str]:
-    """When, from where and by what something is recorded, as a cassette's ``provenance`` keeps it."""
+    """When, from where and by what a cassette is recorded: its ``provenance``."""
     from pytest_indexjob import __version__
 
     hosts = dict.fromkeys(urlsplit(item.request.url).hostname or "" for item in interactions)
@@ -232,12 +234,13 @@ def rewrite(
     Where they recorded nothing, it is left as it is. Raises ``CassetteError``.
     """
     redaction = Redaction(keep_headers=keep_headers, keep_bodies=keep_bodies, anonymize=anonymize)
-    items = [item for text in staged for item in parse_cassette(path, text).interactions]
+    parts = [part for text in staged if (part := parse_cassette(path, text)).interactions]
+    items = [item for part in parts for item in part.interactions]
     with locked(path):
         before = len(load(path).interactions) if path.is_file() else 0
         if items:
             redacted = [redaction.redact(item) for item in items]
-            _put(path, checked(path, redacted, provenance(items), ()))
+            _put(path, checked(path, redacted, parts[-1].provenance, ()))
     return before, len(items)
 
 
@@ -290,13 +293,18 @@ _HEAD = "interactions:\n- "
 _TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
 
 
-def extended(path: Path, text: str, new: Sequence[Interaction], secrets: Collection[str]) -> str:
+def extended(
+    path: Path,
+    text: str,
+    new: Sequence[Interaction],
+    origin: Mapping[str, object],
+    secrets: Collection[str],
+) -> str:
     """The text of a cassette with interactions added.
 
     The cost does not grow with what is there: only what is new is written anew and scanned. Raises
     ``CassetteLeakError`` and ``CassetteCorruptError``.
     """
-    origin = provenance(new)
     tail = _TAIL.search(text, max(0, len(text) - 2000))
     if not text or not text.startswith(_HEAD) or tail is None:
         old = parse_cassette(path, text).interactions if text else ()

@@ -69,7 +69,7 @@ _BUDGET = 32 * 1024 * 1024  # letters in all views of one string
 
 
 def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
-    """What secrets are in a text that is about to be written, by value, shape or the name of their field."""
+    """The secrets in a text that is about to be written, by value, shape or field name."""
     known = [
         secret
         for secret in map(str.strip, secrets)
@@ -144,7 +144,7 @@ def _kinds(leaf: str, known: list[str]) -> Iterator[str]:
 
 
 def _views(leaf: str, known: list[str]) -> Iterator[tuple[str, str]]:
-    """A string, and all that it says when it is decoded, and that again: each with how it was come by."""
+    """A string and all that its decodings say, each with the steps that led to it."""
     waiting, seen, budget = [("", leaf, 0)], {leaf}, _BUDGET
     for how, view, depth in waiting:
         yield how, view

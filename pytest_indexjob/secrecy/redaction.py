@@ -459,7 +459,7 @@ class Redaction:
 def shared_redaction(
     secrets: tuple[str, ...], keep_headers: tuple[str, ...] = (), keep_bodies: tuple[str, ...] = ()
 ) -> Redaction:
-    """The redaction of these secrets for all tests of a process, so that what one remembers serves the next."""
+    """The redaction of these secrets, one for all tests of a process."""
     return Redaction(secrets, keep_headers=keep_headers, keep_bodies=keep_bodies)
 
 
@@ -656,7 +656,7 @@ def _encodings(letter: str) -> str:
 
 
 def _decodings(run: str) -> Iterator[bytes]:
-    """What a run of letters says, read as base64 from each of four letters on, and its hexadecimal parts."""
+    """What a run of letters says as base64, from each of four letters on, and as hexadecimal."""
     letters = re.sub(r"[=\s]", "", run).translate({ord("-"): "+", ord("_"): "/"})
     for start in range(min(4, len(letters))):
         part = letters[start : len(letters) - ((len(letters) - start) % 4 == 1)]

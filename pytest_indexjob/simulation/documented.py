@@ -1,4 +1,4 @@
-"""The published reference's example as a source: for contract tests of generated clients, which need no state."""
+"""The published reference's example as a source, for contract tests of generated clients."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _bodies() -> dict[str, Any]:
 
 
 class DocumentedExample:
-    """Answers every call with the reference's example, whatever the uuid, the token and the body."""
+    """Answers every call with the reference's example, whatever was asked."""
 
     def __init__(self) -> None:
         self._bodies = {call: json.dumps(body).encode() for call, body in _bodies().items()}

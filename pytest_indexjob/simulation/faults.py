@@ -204,7 +204,9 @@ def all() -> tuple[Fault, ...]:
 
 
 def get(name: str, **overrides: Any) -> Fault:
-    """The fault of that name. ``overrides`` are fields of ``Fault``, and ``retry_after`` in seconds or as a date.
+    """The fault of that name.
+
+    ``overrides`` are fields of ``Fault``, and ``retry_after`` in seconds or as a date.
 
     Raises ``ValueError``, with the names most like it, for an unknown name; ``TypeError`` for an
     unknown field.

@@ -133,7 +133,7 @@ class Jobs(Resource):
     def start_planned(
         self, base: Base, *, data_source_uuids: Sequence[str] = (), created: float | None = None
     ) -> Job:
-        """Start a job as planned, of all data sources of the knowledge base unless some are named."""
+        """Start a job as planned, of all data sources unless some are named."""
         scenario, overrides = self._plan
         return self.start(
             scenario, overrides, base, data_source_uuids=data_source_uuids, created=created

@@ -31,7 +31,7 @@ class OwnAnswers:
     def add(
         self, method: str, path: str, json: Any, status: int, headers: Headers, times: float
     ) -> None:
-        """Keep an answer. Raises ``ValueError`` for a path without a slash, a wrong status or times."""
+        """Keep an answer. Raises ``ValueError`` for a wrong path, status or number of times."""
         if not path.startswith("/"):
             raise ValueError(f"a path begins with a slash, not as {path!r}")
         if status not in {each.value for each in HTTPStatus}:

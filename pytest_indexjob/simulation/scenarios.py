@@ -39,7 +39,7 @@ _STANDING = 13.0
 
 
 def _member(enum: type[E], value: object) -> E:
-    """A member; a wire string that the contract does not know makes one too, as the service may add values."""
+    """A member, also of a wire string that the service may send one day."""
     return (
         enum(value)
         if isinstance(value, str) and value.startswith(enum.prefix())
@@ -55,7 +55,9 @@ def _parsed(source: IndexedDataSource) -> IndexedDataSource:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """What the service says of a job from a moment on. ``at`` is in seconds since the job was created.
+    """What the service says of a job from a moment on.
+
+    ``at`` is in seconds since the job was created.
 
     ``status`` and ``phase`` are members, wire strings (unknown ones too) or short names.
     ``data_sources`` need neither uuid nor times: the simulator gives them. ``extra`` holds further
@@ -300,7 +302,8 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
     for name in end.never:
         if all_of[name]:
             raise ValueError(
-                f"{scenario}: a job that ends {end.outcome.status.name} has no {name}, so not {all_of[name]}"
+                f"{scenario}: a job that ends {end.outcome.status.name} has no {name}, so not"
+                f" {all_of[name]}"
             )
     if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
         wanted = " or ".join(end.at_least_one_of)
@@ -367,7 +370,7 @@ def _sources(
 
 
 class _Shape(NamedTuple):
-    """When a life's counts change: shares of its duration and of the work, and how long final counts stand."""
+    """When counts change, as shares of duration and work, and how long final counts stand."""
 
     jumps: tuple[tuple[float, float], ...] = ((0.6, 0.4),)
     standing: float = _STANDING

@@ -68,7 +68,7 @@ class LoopbackServer:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables that point the known clients at it (the official Python client, doctl, Terraform)."""
+        """The variables that point known clients at it: Python's, doctl, Terraform."""
         # Without a token of its own the server takes any.
         token = "any-token" if self.token is None else self.token
         return {**dict.fromkeys(URL_VARIABLES, self.url), TOKEN_VARIABLE: token}

@@ -62,7 +62,8 @@ class Invented(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-# What answers besides the calls: the report's file, an upload's URL, and the page that the fault `redirect` leads
+# What answers besides the calls: the report's file, an upload's URL, and the page that the fault
+# `redirect` leads
 # to.
 Route = Call | Literal["report", "upload", "login"] | Invented
 
@@ -232,7 +233,7 @@ class Simulator:
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
 
     def plan_database(self, life: str = "online", *, after: float | None = None) -> None:
-        """Say how the databases go of the knowledge bases that the code under test makes from now on.
+        """Say how the databases of knowledge bases go that the code under test makes from now on.
 
         ``online``, ``unhealthy``, ``decommissioned``: CREATING for ``after`` seconds, then that.
         ``never``: CREATING for ever. Raises ``ValueError`` for an unknown life.
@@ -262,7 +263,10 @@ class Simulator:
             self._own_answers.add(method, path, json, status, headers, times)
 
     def plan(self, scenario: str | Scenario, **overrides: Any) -> None:
-        """Say how the jobs go that the code under test starts from now on (``completed`` unless said)."""
+        """Say how the jobs go that the code under test starts from now on.
+
+        They are ``completed`` unless another scenario was planned.
+        """
         self._jobs.plan(scenario, overrides)
 
     def inject(
@@ -272,7 +276,9 @@ class Simulator:
         times: float = 1,
         on: str | Callable[[Request], bool] | None = None,
     ) -> None:
-        """Let a fault strike the next ``times`` calls (``float("inf")``: all), in the order of injection.
+        """Let a fault strike the next ``times`` calls, in the order of injection.
+
+        ``float("inf")`` means all calls.
 
         ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or
         to the requests for which a function gives true. Raises ``ValueError`` for an unknown fault
@@ -355,7 +361,10 @@ class Simulator:
         return frozenset(urlsplit(url).netloc for url in (self.base_url, *files))
 
     def serve_at(self, url: str) -> None:
-        """Let every URL in an answer lead to the server at ``url``, so that no client leaves this machine by a link."""
+        """Let every URL in an answer lead to the server at ``url``.
+
+        No client then leaves this machine by a link.
+        """
         self.served_at = url.rstrip("/")
         self.report_url = f"{self.served_at}/reports"
         self.upload_url = f"{self.served_at}/uploads"

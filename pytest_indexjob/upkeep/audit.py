@@ -1,4 +1,4 @@
-"""What is wrong with cassettes on disk: secrets, damage, unknown values, lives cut short, age, disuse.
+"""What is wrong with cassettes on disk: secrets, damage, unknown values, age, disuse.
 
 Files are hostile input: whatever they hold becomes a finding or nothing, never an exception, and no
 secret is told.
@@ -80,7 +80,7 @@ def audit(
     used: Collection[Path] | None = None,
     now: float | None = None,
 ) -> list[Finding]:
-    """Everything wrong with the cassettes at these paths: files, or folders that are searched for YAML files.
+    """Everything wrong with the cassettes at these paths: files, or folders of YAML files.
 
     ``secrets`` are values that no cassette may hold, beside what looks like a secret.
     ``max_age_days`` is the oldest that a recording may be at ``now`` (seconds since the epoch; the
@@ -298,7 +298,7 @@ def _line(lines: Sequence[int], at: int) -> int | None:
 
 
 def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
-    """A warning for each job that is polled but not to its end: a test that polls on would find no answer."""
+    """A warning for each job whose polls stop before its end: later polls have no answer."""
     polls: dict[str, list[int]] = {}
     for at, (request, _) in enumerate(recording.interactions):
         path = api_path(request.url)

@@ -140,22 +140,3 @@ def tell_story(item: pytest.Item, report: Any, interception: Interception) -> No
 
 def _asked_for_passed(config: pytest.Config) -> bool:
     return bool(set("PA") & set(config.getoption("reportchars", "") or ""))
-
-
-def redact_report(report: Any, interception: Interception) -> None:
-    """Take the secrets out of what a report says: its captured output, its log, its traceback."""
-    redact = interception.redact_values
-    report.sections = [(name, redact(text)) for name, text in report.sections]
-    report.longrepr = _redacted(report.longrepr, redact)
-
-
-def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
-    """A representation of an exception with each of its texts redacted, in place but for texts."""
-    if isinstance(part, str):
-        return redact(part)
-    if isinstance(part, list | tuple):
-        return type(part)(_redacted(each, redact) for each in part)
-    if type(part).__module__ == "_pytest._code.code":
-        for name, value in vars(part).items():
-            setattr(part, name, _redacted(value, redact))
-    return part

@@ -39,7 +39,7 @@ def service():
     """The simulator behind a loopback server, in place of the live service."""
     simulator = Simulator(VirtualClock(), token=TOKEN, requests_per_minute=None)
     server = LoopbackServer(simulator.handle, clock=simulator.clock, step_per_poll=100.0).start()
-    simulator.report_url = f"{server.url}/reports"
+    simulator.serve_at(server.url)
     yield simulator, server
     server.stop()
 

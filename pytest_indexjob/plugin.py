@@ -236,7 +236,9 @@ def indexjob_clock(
 ) -> Iterator[VirtualClock]:
     """The test's clock takes the place of the real one.
 
-    ``.advance(seconds)``, ``.elapsed``, ``.sleeps``, ``.adopt(thread)``.
+    ``.advance(seconds)``, ``.elapsed``, ``.sleeps``, ``.adopt(thread)``. As an argument it takes
+    the moment at which it begins: ``parametrize("indexjob_clock", ["2030-01-02T03:04:05Z"],
+    indirect=True)``.
     """
     from pytest_indexjob.running.one_test import time_patches_for
 

@@ -18,7 +18,7 @@ from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.complaints import wider_fixture_asks
 from pytest_indexjob.interception.interception import Interception
-from pytest_indexjob.running.settings import RunSettings, run_settings
+from pytest_indexjob.running.settings import RunSettings, moment, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -375,6 +375,11 @@ def time_patches_for(request: pytest.FixtureRequest, interception: Interception)
     from pytest_indexjob.virtual_time.time_patches import TimePatches
 
     run = run_settings(request.config)
+    if hasattr(request, "param"):
+        try:
+            interception.clock.start = moment(request.param)
+        except ValueError as error:
+            pytest.fail(f"the argument of indexjob_clock must be {error}", pytrace=False)
     real = run.live
     if run.record_mode != "none" and MARKER in request.fixturenames:
         request.getfixturevalue(MARKER)

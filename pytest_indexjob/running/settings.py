@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
+import math
 import os
 import uuid
 from typing import NamedTuple
@@ -68,7 +70,7 @@ def _read(config: pytest.Config) -> RunSettings:
         max_polls=int(_number(config, "indexjob_max_polls", least=1.0)),
         max_hours=_number(config, "indexjob_max_hours"),
         stuck_after=_number(config, "indexjob_stuck_after"),
-        clock_start=_moment(config, "indexjob_clock_start"),
+        clock_start=_clock_start(config),
         anonymize=config.getini("indexjob_anonymize"),
         kept_headers=tuple(config.getini("indexjob_kept_headers")),
         kept_bodies=tuple(config.getini("indexjob_kept_bodies")),
@@ -109,21 +111,31 @@ def _number(config: pytest.Config, name: str, *, least: float = 0.0) -> float:
     return number
 
 
-def _moment(config: pytest.Config, name: str) -> float:
-    text = config.getini(name)
-    if not text:
+def _clock_start(config: pytest.Config) -> float:
+    value = config.getini("indexjob_clock_start")
+    if not value:
         return START
     try:
-        return float(text)
-    except ValueError:
-        pass
+        return moment(value)
+    except ValueError as error:
+        raise pytest.UsageError(f"the ini key indexjob_clock_start must be {error}") from None
+
+
+def moment(value: object) -> float:
+    """Seconds since the epoch of such a number, an RFC 3339 time, or an aware ``datetime``.
+
+    Raises ``ValueError`` for anything else; it says what was wanted.
+    """
+    with contextlib.suppress(TypeError, ValueError):
+        seconds = float(value)  # type: ignore[arg-type]
+        if math.isfinite(seconds):
+            return seconds
     try:
-        moment = dt.datetime.fromisoformat(text)
+        time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(str(value))
     except ValueError:
-        moment = dt.datetime.min
-    if moment.tzinfo is None:
-        raise pytest.UsageError(
-            f"the ini key {name} must be an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since"
-            f" the epoch, not {text!r}"
+        time = dt.datetime.min
+    if time.tzinfo is None:
+        raise ValueError(
+            f"an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since the epoch, not {value!r}"
         )
-    return moment.timestamp()
+    return time.timestamp()

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
+from concurrent.futures.process import ProcessPoolExecutor
+from multiprocessing.pool import ApplyResult, Pool, ThreadPool
+from multiprocessing.process import BaseProcess, active_children
 from typing import Any
 
 from pytest_indexjob.replacements import original
-from pytest_indexjob.virtual_time.timeline import Timeline
+from pytest_indexjob.virtual_time.timeline import PATIENCE, Timeline
 
 _LIVES = "somebody waits for a child process that lives"
 
@@ -20,12 +22,9 @@ def patches(timeline: Timeline) -> Iterator[tuple[Any, str, Any]]:
     """What to put in the place of the methods that wait for a child process."""
     for name in ("wait", "communicate"):
         yield subprocess.Popen, name, _wait_for_child(timeline, name)
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None:
-        yield process.BaseProcess, "join", _join(timeline, process.BaseProcess)
-    pool = sys.modules.get("concurrent.futures.process")
-    if pool is not None:
-        yield pool.ProcessPoolExecutor, "submit", _submit(timeline, pool.ProcessPoolExecutor)
+    yield BaseProcess, "join", _join(timeline, BaseProcess)
+    yield ProcessPoolExecutor, "submit", _submit(timeline, ProcessPoolExecutor)
+    yield ApplyResult, "wait", _wait_for_result(timeline, ApplyResult)
 
 
 def _wait_for_child(timeline: Timeline, name: str) -> Any:
@@ -48,6 +47,17 @@ def _wait_for_child(timeline: Timeline, name: str) -> Any:
     return wait
 
 
+def patience_with_children(timeline: Timeline, timeout: float | None) -> float:
+    """How long a wait for a pipe holds time, in real seconds: as long as in reality, if one lives.
+
+    A child's silence is believed after half of ``stuck_after``.
+    """
+    if not active_children():
+        return PATIENCE
+    longest = timeline.stuck_after / 2
+    return longest if timeout is None else min(timeout, longest)
+
+
 def _join(timeline: Timeline, process_class: Any) -> Any:
     real = original(process_class, "join")
 
@@ -63,6 +73,29 @@ def _join(timeline: Timeline, process_class: Any) -> Any:
             timeline.sleep(began + timeout - timeline.now)
 
     return join
+
+
+def _wait_for_result(timeline: Timeline, result_class: Any) -> Any:
+    real = original(result_class, "wait")
+
+    @functools.wraps(real)
+    def wait(result: Any, timeout: float | None = None) -> None:
+        # A pool of threads has no process: all of it is on the timeline.
+        if result.ready() or not _has_processes(result) or not timeline.participates():
+            real(result, timeout)
+            return
+        began = timeline.now
+        with timeline.real_time(os.getpid(), "work in a pool of processes"):
+            real(result, timeout)
+        if timeout is not None and not result.ready() and began + timeout > timeline.now:
+            timeline.sleep(began + timeout - timeline.now)
+
+    return wait
+
+
+def _has_processes(result: Any) -> bool:
+    pool = getattr(result, "_pool", None)
+    return isinstance(pool, Pool) and not isinstance(pool, ThreadPool)
 
 
 def _submit(timeline: Timeline, pool_class: Any) -> Any:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -40,7 +40,7 @@ class VirtualClock:
         self.timeline: Timeline | None = None
         self._elapsed = 0.0
         self._real_since: float | None = None
-        self._real_sleep: Any = None
+        self._real_sleep: Callable[[float], object] = self.sleep
         self._real_monotonic: Callable[[], float] = self.monotonic
         self._lock = threading.Lock()
 
@@ -62,12 +62,12 @@ class VirtualClock:
         """Seconds since this clock began."""
         return self.elapsed
 
-    def run_on_real_time(self) -> None:
-        """Let real time pass from now on, since the real service answers."""
+    def run_on_real_time(
+        self, sleep: Callable[[float], object], monotonic: Callable[[], float]
+    ) -> None:
+        """Let real time pass from now on by such functions, since the real service answers."""
         self.start = time.time()
-        from pytest_indexjob.virtual_time.time_functions import REAL
-
-        self._real_sleep, self._real_monotonic = REAL["sleep"], REAL["monotonic"]
+        self._real_sleep, self._real_monotonic = sleep, monotonic
         self._real_since = self._real_monotonic()
 
     def advance(self, seconds: float) -> None:

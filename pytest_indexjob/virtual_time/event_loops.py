@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from pytest_indexjob.replacements import original
-from pytest_indexjob.virtual_time.timeline import Files, SelectorWait, Timeline
+from pytest_indexjob.virtual_time.children import patience_with_children
+from pytest_indexjob.virtual_time.timeline import PATIENCE, Files, SelectorWait, Timeline
 
 _Patch = tuple[Any, str, Any]
 
@@ -36,7 +37,9 @@ def patches(
         selector_class = getattr(selectors, name, None)
         if selector_class is not None:
             real = original(selector_class, "select")
-            yield selector_class, "select", _select(timeline, real, known, moved)
+            # An asyncio loop's own selector is of another class where the system has it.
+            creeps = name in ("SelectSelector", "PollSelector")
+            yield selector_class, "select", _select(timeline, real, known, moved, creeps)
     yield from timeline.sockets.patches()
     for name in ("wait", "communicate"):
         process = asyncio.subprocess.Process
@@ -48,7 +51,7 @@ def patches(
 
 
 def _select(
-    timeline: Timeline, real: Any, known: Any, moved: Callable[[], object]
+    timeline: Timeline, real: Any, known: Any, moved: Callable[[], object], creeps: bool
 ) -> Callable[..., Any]:
     @functools.wraps(real)
     def select(self: Any, timeout: float | None = None) -> Any:
@@ -58,8 +61,10 @@ def _select(
         if files is None:
             files = known[self] = Files(self, lambda: real(self, 0), timeline.sockets)
         events = real(self, 0)
+        if creeps and timeout is not None and timeout <= 0:
+            timeline.creep()
         if not events and (timeout is None or timeout > 0):
-            files.look()
+            files.look(patience_with_children(timeline, timeout) if creeps else PATIENCE)
             if stand_at_files(timeline, files, timeout, "waits in its event loop or selector"):
                 events = real(self, 0)
             else:

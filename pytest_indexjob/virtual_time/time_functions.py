@@ -7,6 +7,8 @@ before the test, wherever: a default argument, a ``functools.partial``, a class,
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
 import time
 from collections.abc import Callable
 from types import BuiltinFunctionType
@@ -76,6 +78,13 @@ def _real(function: Any) -> Any:
 REAL: Final[dict[str, Any]] = {name: _real(function) for name, function in TIME_FUNCTIONS.items()}
 
 
+class _Replacement(functools.partial[Any]):
+    """What stands for a function: a child process that is sent the function gets the real one."""
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, ("time",)
+
+
 class TimeFunctions:
     """Functions that stand for ``time``'s own, until they are put back."""
 
@@ -88,6 +97,7 @@ class TimeFunctions:
         definition = _Definition.from_buffer_copy(
             _Definition.from_address(_Function.from_address(id(REAL[name])).call.definition)
         )
+        replacement = _Replacement(replacement)
         definition.function = _CALLERS[definition.flags]
         self._made.append((function, _copy(function.call), (definition, replacement)))
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(replacement))

@@ -54,7 +54,7 @@ class TimePatches:
 
         try:
             if self._real:
-                self.clock.run_on_real_time()
+                self.clock.run_on_real_time(REAL["sleep"], REAL["monotonic"])
                 functions: dict[str, Any] = {"sleep": self._recorded_sleep}
                 patches = self._recording_patches()
             else:

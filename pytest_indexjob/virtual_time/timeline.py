@@ -621,8 +621,8 @@ class Files:
         if lingers:
             self._held_until = _real_monotonic() + max(lingers)
 
-    def look(self) -> None:
-        """See which files are there: a new one is a beginning of work."""
+    def look(self, patience: float) -> None:
+        """See which files are there: a new one holds time for ``patience`` real seconds."""
         files = self._selector.get_map()
         if len(files) <= 1 and not self._peers and len(files) == len(self._known):
             return
@@ -636,7 +636,7 @@ class Files:
             if not _is_loops_own(key) and (seconds := linger(key.fd, ports)) is not None
         }
         if known - self._known and self._peers:
-            self._held_until = _real_monotonic() + PATIENCE
+            self._held_until = _real_monotonic() + patience
         self._known = known
 
     def hold(self) -> bool:

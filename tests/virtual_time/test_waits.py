@@ -20,7 +20,7 @@ import tenacity
 import trio
 import uvloop
 
-from pytest_indexjob import VirtualClock
+from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 
@@ -574,3 +574,143 @@ def test_fastapis_test_client(pytester):
         ini="filterwarnings = ignore",
     )
     result.assert_outcomes(passed=1)
+
+
+def test_the_start_is_an_argument_of_the_clock(pytester):
+    result = run(
+        pytester,
+        """
+        import datetime, pytest
+        UTC = datetime.UTC
+        STARTS = ["2030-01-02T03:04:05Z", 1893553445, datetime.datetime(2030, 1, 2, 3, 4, 5, 0, UTC)]
+
+        @pytest.mark.parametrize("indexjob_clock", STARTS, indirect=True)
+        def test_it(indexjob_clock, indexjob_simulator):
+            job = indexjob_simulator.start()
+            assert datetime.datetime.now(UTC) == STARTS[2]
+            assert job.created_at == STARTS[2]
+
+        @pytest.mark.parametrize("indexjob_clock", ["soon"], indirect=True)
+        def test_wrong(indexjob_clock):
+            pass
+        """,
+    )
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["the argument of indexjob_clock must be an RFC 3339*not 'soon'*"])
+
+
+SLOW = """
+    import asyncio, httpx, pytest
+    JOBS = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
+
+    async def ask(uuid):
+        headers = {"Authorization": "Bearer any"}
+        async with httpx.AsyncClient(headers=headers, timeout=None) as client:
+            return await client.get(f"{JOBS}/{uuid}")
+"""
+
+
+def test_a_slow_answer_is_a_wait_like_any_other(pytester):
+    result = run(
+        pytester,
+        f"""{SLOW}
+    def test_limit(indexjob_simulator, indexjob_clock):
+        uuid = indexjob_simulator.start().uuid
+        indexjob_simulator.inject("slow-answer")
+        beats = []
+        async def beat():
+            while True:
+                await asyncio.sleep(0.5)
+                beats.append(indexjob_clock.elapsed)
+        async def main():
+            task = asyncio.create_task(beat())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(2):
+                    await ask(uuid)
+            task.cancel()
+        asyncio.run(main())
+        assert indexjob_clock.elapsed == 2
+        assert beats[:3] == [0.5, 1, 1.5]
+
+    def test_five_at_once(indexjob_simulator, indexjob_clock):
+        uuid = indexjob_simulator.start().uuid
+        indexjob_simulator.inject("slow-answer", times=5)
+        async def main():
+            return await asyncio.gather(*[ask(uuid) for _ in range(5)])
+        assert all(answer.is_success for answer in asyncio.run(main()))
+        assert indexjob_clock.elapsed == indexjob_clock.sleeps[0]
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_a_wait_for_a_portal_from_before_the_clock_is_given_a_hint(pytester):
+    result = run(
+        pytester,
+        """
+        import asyncio, threading, pytest
+        @pytest.fixture(scope="module")
+        def loop():
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="portal")
+            thread.start()
+            yield loop
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+        def test_it(loop, indexjob_clock):
+            asyncio.run_coroutine_threadsafe(asyncio.Event().wait(), loop).result()
+        """,
+        ini="indexjob_stuck_after = 0.5\nfilterwarnings = ignore",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*thread portal: on real time*", "hint: *indexjob_clock.adopt(thread)*"]
+    )
+
+
+def test_uvloop_imported_after_the_clock_began_is_refused(pytester):
+    pytester.makepyfile(
+        """
+        import asyncio
+        def test_it(indexjob_clock):
+            import uvloop
+            uvloop.run(asyncio.sleep(1000))
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["the loop uvloop.Loop waits on real time*import the loop's*"])
+
+
+def test_a_clock_is_on_real_time_while_it_is_recorded(pytester):
+    simulator = Simulator(VirtualClock(), requests_per_minute=None)
+    server = LoopbackServer(simulator.handle, clock=simulator.clock, step_per_poll=100.0)
+    text = f"""
+        import pytest, requests, time
+        from pytest_indexjob import IndexJobSettings
+        URL = "{{}}/v2/gen-ai/indexing_jobs/{simulator.start("partial").uuid}"
+        HEADERS = {{{{"Authorization": "Bearer any"}}}}
+
+        @pytest.fixture(scope="session")
+        def indexjob_settings():
+            return IndexJobSettings(base_url={{!r}}, token="any")
+
+        @pytest.mark.indexjob_cassette("mine")
+        def test_it(indexjob_clock):
+            began, asked = time.clock_gettime(time.CLOCK_MONOTONIC), 0
+            while "finished_at" not in requests.get(URL, headers=HEADERS).json()["job"]:
+                time.sleep(0.05)
+                asked += 1
+            passed = time.clock_gettime(time.CLOCK_MONOTONIC) - began
+            assert indexjob_clock.sleeps == [0.05] * asked
+            assert asked > 1 and passed >= 0.05 * asked
+            assert indexjob_clock.elapsed >= 0.05 * asked
+    """
+    server.start()
+    try:
+        pytester.makepyfile(text.format(server.url, server.url))
+        result = pytester.runpytest("-p", "no:cacheprovider", "--indexjob-record=once")
+        result.assert_outcomes(passed=1)
+    finally:
+        server.stop()

@@ -1,0 +1,96 @@
+"""Processes of ``multiprocessing`` are on real time, and so is whoever waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import multiprocessing
+import pickle
+import queue
+import time
+
+import pytest
+
+from pytest_indexjob import VirtualClock
+from pytest_indexjob.virtual_time.time_patches import TimePatches
+
+
+@pytest.fixture
+def clock():
+    patches = TimePatches(VirtualClock(), stuck_after=120)
+    patches.start()
+    yield patches.clock
+    patches.stop()
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def context(request):
+    return multiprocessing.get_context(request.param)
+
+
+def work(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def put(results):
+    time.sleep(0.3)
+    results.put("done")
+
+
+def test_a_process_holds_time(clock, context):
+    process = context.Process(target=time.sleep, args=(0.3,))
+    process.start()
+    process.join(600)
+    assert process.exitcode == 0
+    assert clock.elapsed < 600
+
+
+def test_a_process_that_lives_longer_than_its_limit(clock, context):
+    process = context.Process(target=time.sleep, args=(600,))
+    process.start()
+    process.join(0.2)
+    assert process.is_alive()
+    assert clock.elapsed == 0.2
+    process.kill()
+    process.join()
+
+
+def test_pools_of_processes_hold_time(clock, context):
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        assert executor.submit(work, 0.3).result(600) == 0.3
+    with context.Pool(1) as pool:
+        assert pool.apply_async(work, (0.3,)).get(600) == 0.3
+        assert pool.map(work, [0, 0]) == [0, 0]
+    assert clock.elapsed < 600
+
+
+def test_a_pool_beside_a_ticking_task(clock):
+    async def main():
+        async def tick():
+            while True:
+                await asyncio.sleep(1)
+
+        task = asyncio.create_task(tick())
+        with concurrent.futures.ProcessPoolExecutor(1) as executor:
+            call = asyncio.get_running_loop().run_in_executor(executor, work, 0.3)
+            assert await asyncio.wait_for(call, 600) == 0.3
+        task.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_queue_between_processes(clock, context):
+    results = context.Queue()
+    process = context.Process(target=put, args=(results,))
+    process.start()
+    assert results.get(timeout=600) == "done"
+    process.join()
+    with pytest.raises(queue.Empty):
+        results.get(timeout=600)
+    assert clock.elapsed == pytest.approx(600)
+
+
+def test_a_function_that_is_sent_to_a_process_is_the_real_one(clock):
+    assert pickle.loads(pickle.dumps(time.sleep)) is time.sleep
+    assert b"indexjob" not in pickle.dumps([time.sleep, time.monotonic])

@@ -26,6 +26,7 @@ from pytest_indexjob.exchange import Journal, Request
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.simulation.server import LoopbackServer
 from pytest_indexjob.simulation.simulator import Simulator
+from pytest_indexjob.virtual_time.time_functions import REAL
 from pytest_indexjob.virtual_time.time_patches import TimePatches, VirtualClock
 
 EIGHT_HOURS = 8 * 3600.0
@@ -74,7 +75,7 @@ def gradient_simulated() -> float:
     simulator.start("completed", duration=EIGHT_HOURS)
     interception.simulate(simulator)
     client = gradient.Gradient(access_token="any")
-    timer = time.perf_counter
+    timer = REAL["perf_counter"]
     interception.start()
     patches = TimePatches(clock)
     patches.start()

@@ -27,7 +27,8 @@ NAMES_OF_REAL = [
     ("threading", "RLock"),
     ("_queue", "SimpleQueue"),
 ]
-_seen: dict[str, tuple[int, tuple[str, ...]]] = {}
+# Of each module its names, how many there were, and which of them may be looked for.
+_seen: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
 
 
 def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
@@ -38,20 +39,29 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
     found = []
     for module_name, module in [*sys.modules.items()]:
         names = getattr(module, "__dict__", None)
-        if not isinstance(names, dict) or is_of_the_run(module_name) or _is_ours(module_name):
-            continue
         known = _seen.get(module_name)
-        if known is None or known[0] != len(names):
-            candidates = tuple(
-                name for name, value in [*names.items()] if name in _NAMES or _is_named(value)
-            )
-            _seen[module_name] = known = (len(names), candidates)
+        if known is None or known[0] is not names or known[1] != len(known[0]):
+            known = _look_through(module_name, names)
+        if not known[2]:
+            continue
         found += [
             (module, name, real)
-            for name in known[1]
-            if (real := identity(names.get(name))) in functions
+            for name in known[2]
+            if (real := identity(known[0].get(name))) in functions
         ]
     return found
+
+
+def _look_through(module_name: str, names: Any) -> tuple[dict[str, Any], int, tuple[str, ...]]:
+    if not isinstance(names, dict):
+        return {}, 0, ()
+    candidates: tuple[str, ...] = ()
+    if not is_of_the_run(module_name) and not _is_ours(module_name):
+        candidates = tuple(
+            name for name, value in [*names.items()] if name in _NAMES or _is_named(value)
+        )
+    known = _seen[module_name] = (names, len(names), candidates)
+    return known
 
 
 def _is_ours(module_name: str) -> bool:

@@ -237,7 +237,8 @@ _TITLES = {
 
 _INTRODUCTIONS = {
     "api.models": (
-        "A default such as `field(UINT64)` names the kind of value on the wire. A field that is absent"
+        "A default such as `field(UINT64)` names the kind of value on the wire. A field that is"
+        " absent"
         ' there is 0, `""`, `None`, `()` or UNKNOWN here.'
     ),
     "api.errors": "::: pytest_indexjob.api.errors\n    options:\n      show_root_heading: false\n"

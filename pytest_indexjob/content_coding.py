@@ -22,6 +22,10 @@ class _NotInCodingError(Exception):
     """A body is not in the coding that its header names."""
 
 
+class _NotUndoneError(Exception):
+    """A coding is not known here, or the body would be too large."""
+
+
 def decoded(body: bytes, content_encoding: str) -> bytes | None:
     """A body without its content codings, or ``None`` where they can't be undone here.
 
@@ -30,18 +34,30 @@ def decoded(body: bytes, content_encoding: str) -> bytes | None:
     body that is UTF-8 and not in the coding that the header names comes back as it is: some
     recorders decode it and leave the header.
     """
-    plain = body
+    try:
+        return _undone(body, content_encoding)
+    except Exception:  # noqa: BLE001 - each package has an error of its own
+        return body if _is_utf8(body) else None
+
+
+def is_broken(body: bytes, content_encoding: str) -> bool:
+    """Whether a body is not in the codings that its header names, all of which are known here."""
+    try:
+        _undone(body, content_encoding)
+    except _NotUndoneError:
+        return False
+    except Exception:  # noqa: BLE001 - each package has an error of its own
+        return True
+    return False
+
+
+def _undone(body: bytes, content_encoding: str) -> bytes:
     for name in reversed([name.strip().lower() for name in content_encoding.split(",")]):
-        if name in ("", "identity"):
-            continue
-        undo = _CODINGS.get(name)
-        try:
-            if undo is None:
-                raise _NotInCodingError
-            plain = undo(plain)
-        except Exception:  # noqa: BLE001 - each package has an error of its own
-            return body if _is_utf8(body) else None
-    return plain
+        if name not in ("", "identity"):
+            if name not in _CODINGS:
+                raise _NotUndoneError
+            body = _CODINGS[name](body)
+    return body
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -62,7 +78,9 @@ def _inflated(body: bytes, window: int) -> bytes:
             if plain:  # what follows a whole stream is padding
                 return plain
             raise
-        if not stream.eof:  # cut short, or too large
+        if stream.unconsumed_tail:
+            raise _NotUndoneError
+        if not stream.eof:
             raise _NotInCodingError
         body = stream.unused_data if window == _GZIP else b""
     return plain
@@ -81,7 +99,7 @@ def _brotli(body: bytes) -> bytes:
     for start in range(0, len(body), _PIECE):
         plain += stream.process(body[start : start + _PIECE])
         if len(plain) > LARGEST:
-            raise _NotInCodingError
+            raise _NotUndoneError
     if hasattr(stream, "is_finished") and not stream.is_finished():
         raise _NotInCodingError
     return bytes(plain)
@@ -100,7 +118,7 @@ def _zstd(body: bytes) -> bytes:
             plain += stream.decompress(body[at : at + _PIECE])
             at += _PIECE
             if len(plain) > LARGEST:
-                raise _NotInCodingError
+                raise _NotUndoneError
         if not stream.eof:
             raise _NotInCodingError
         body = stream.unused_data + body[at:]
@@ -113,7 +131,7 @@ def _first_of(packages: tuple[str, ...]) -> Any:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise _NotInCodingError
+    raise _NotUndoneError
 
 
 _CODINGS: dict[str, Callable[[bytes], bytes]] = {

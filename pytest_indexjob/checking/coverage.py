@@ -33,7 +33,7 @@ from pytest_indexjob.api.outcomes import (
     Outcome,
 )
 from pytest_indexjob.api.wire import WireEnum
-from pytest_indexjob.content_coding import decoded
+from pytest_indexjob.content_coding import decoded, is_broken
 from pytest_indexjob.exchange import Exchange, Response, TransportFault
 from pytest_indexjob.whole_file import write_whole
 
@@ -200,7 +200,10 @@ def _examined(
     if 300 <= status < 400 and status != 304:  # which leads nowhere else
         found.add("fault:redirect")
     if 200 <= status < 300:
-        found.update(_of_success(content_type, decoded(body, encoding), kind))
+        plain = decoded(body, encoding)
+        if plain is None and kind and is_broken(body, encoding):
+            found.add("fault:invalid-json")
+        found.update(_of_success(content_type, plain, kind))
     return frozenset(found)
 
 

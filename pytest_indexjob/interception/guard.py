@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import socket
-import threading
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _API_HOST = urlsplit(API_URL).hostname
 
 
+_PASSING = ContextVar("indexjob_passing", default=False)
+
+
 class Guard:
     """Stops connections and name look-ups but those to this machine and to the allowed hosts."""
 
@@ -30,22 +33,21 @@ class Guard:
         self._test = test
         self._allowed = [host.lower() for host in allowed_hosts]
         self._addresses: set[str] = set()
-        self._thread = threading.local()
         self._open = 0
         self.active = False
 
     def passing(self) -> bool:
-        """Whether this thread may pass."""
-        return getattr(self._thread, "passing", False)
+        """Whether this thread, or this task, may pass."""
+        return _PASSING.get()
 
     @contextmanager
     def let_pass(self) -> Iterator[None]:
-        """Let this thread pass for a while."""
-        self._thread.passing = True
+        """Let this thread, or this task, pass for a while."""
+        token = _PASSING.set(True)
         try:
             yield
         finally:
-            self._thread.passing = False
+            _PASSING.reset(token)
 
     @contextmanager
     def let_all_pass(self) -> Iterator[None]:

@@ -233,7 +233,9 @@ class Interception:
                 response = await asyncio.to_thread(self.recorder.ask, request)
                 self.recorder.keep(request, response)
             elif response is None and forward is not None:
-                with self._kept_error(request), self.guard.let_all_pass():
+                # Its task, and the threads in which an event loop looks names up.
+                everywhere, here = self.guard.let_all_pass(), self.guard.let_pass()
+                with self._kept_error(request), everywhere, here:
                     response = await forward()
                 self.recorder.keep(request, response)
         except (TransportFault, IndexJobError) as error:

@@ -1,4 +1,4 @@
-"""What is said and heard on sockets: a request in flight holds time still, an idle reader does not."""
+"""What is said and heard on sockets: a request in flight holds time still, an idle one does not."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -472,7 +473,8 @@ class Timeline:
 
 def _is_the_runs(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
-    owner = type(getattr(target, "__self__", None)).__module__
+    # Of a method: functions of C have a `__self__` too.
+    owner = type(target.__self__).__module__ if isinstance(target, MethodType) else ""
     return (
         is_of_the_run(type(thread).__module__)
         or is_of_the_run(getattr(target, "__module__", None))

@@ -274,7 +274,7 @@ def _comparison() -> tuple[type[Validator], FormatChecker]:
     keywords = {name: Draft202012Validator.VALIDATORS[name] for name in _KEYWORDS}
     validator_class = create(
         meta_schema=Draft202012Validator.META_SCHEMA,
-        validators=keywords | {"enum": _enum, "properties": _with_unknown(keywords["properties"])},
+        validators=keywords | {"properties": _with_unknown(keywords["properties"])},
         # 1.0 is an integer since draft 6, but clients in many languages can't read it as one.
         type_checker=Draft4Validator.TYPE_CHECKER,
     )
@@ -286,14 +286,6 @@ def _comparison() -> tuple[type[Validator], FormatChecker]:
 
 def _is_of_format(holds: Callable[[str], bool], value: object) -> bool:
     return not isinstance(value, str) or holds(value)
-
-
-def _enum(_: Validator, allowed: Sequence[object], value: object, __: object) -> Iterator[Any]:
-    """The keyword ``enum``, for strings: a nullable field need not list null."""
-    from jsonschema import ValidationError
-
-    if isinstance(value, str) and value not in allowed:
-        yield ValidationError("unknown value")
 
 
 def _with_unknown(properties: Callable[..., Iterable[Any]]) -> Callable[..., Iterator[Any]]:
@@ -315,15 +307,24 @@ def _with_unknown(properties: Callable[..., Iterable[Any]]) -> Callable[..., Ite
 
 
 def _leaves(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
-    """The errors; in the place of a choice of which nothing fits, those of what fits best."""
+    """The errors; in the place of a choice of which nothing fits, those of what fits best.
+
+    A value that is of none of the types remains an error of the choice.
+    """
     from jsonschema.exceptions import relevance
 
     for error in errors:
-        if error.context:
+        choices = {it.schema_path[0] for it in error.context or ()}
+        of_wrong_type = {
+            it.schema_path[0]
+            for it in error.context or ()
+            if it.validator == "type" and not it.path
+        }
+        if choices == of_wrong_type:
+            yield error
+        else:
             nearest = min(error.context, key=relevance).schema_path[0]
             yield from _leaves(it for it in error.context if it.schema_path[0] == nearest)
-        else:
-            yield error
 
 
 def _told(error: ValidationError) -> Iterator[_Found]:
@@ -334,7 +335,7 @@ def _told(error: ValidationError) -> Iterator[_Found]:
         "[]" if isinstance(part, int) else f".{_shown_name(part)}" for part in error.absolute_path
     )
     path = f"${path}"
-    if error.validator == "type":
+    if error.validator in ("type", "anyOf"):
         yield from _told_type(value, shape, path)
     elif error.validator == "properties":
         yield _Found("notable", "unknown-field", path, "the contract does not have this field")
@@ -367,6 +368,8 @@ def _sort(value: object) -> str:
 
 
 def _wanted(shape: Mapping[str, Any]) -> str:
+    if "anyOf" in shape:
+        return " or ".join(dict.fromkeys(map(_wanted, shape["anyOf"])))
     types, form = shape.get("type", "string"), shape.get("format")
     names = [it for it in ([types] if isinstance(types, str) else types) if it != "null"]
     text = " or ".join(names or ["null"])
@@ -385,7 +388,9 @@ def _shown_name(name: str) -> str:
     return name if _can_be_shown(name, _FIELD_NAME) else _HIDDEN
 
 
-def _unknown_value(value: str, allowed: Sequence[object]) -> str:
+def _unknown_value(value: object, allowed: Sequence[object]) -> str:
+    if not isinstance(value, str):
+        return f"{_sort(value)} that is none of the enum's values"
     if not value:
         return "an empty string, where what is empty is left out"
     if not _can_be_shown(value, _ENUM_VALUE):

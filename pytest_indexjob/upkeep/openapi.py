@@ -238,7 +238,7 @@ class _Schemas:
     """The schemas of a document as JSON Schemas, each once, of the keywords that are compared.
 
     ``allOf`` is laid over one another, as a field is unknown only where no part has it. ``oneOf``
-    is as ``anyOf``: a value that fits several schemas is no drift. ``nullable`` becomes a type.
+    is as ``anyOf``: a value that fits several schemas is no drift. ``nullable`` becomes a type and a value.
     What a keyword can't hold is left out.
     """
 
@@ -262,10 +262,11 @@ class _Schemas:
         types = _types(shape)
         if not types and properties:
             types = ["object"]
+        nullable = shape.get("nullable") is True
         if types:
-            schema["type"] = [*types, "null"] if shape.get("nullable") is True else types
+            schema["type"] = [*types, "null"] if nullable else types
         if isinstance(shape.get("enum"), list):
-            schema["enum"] = shape["enum"]
+            schema["enum"] = [*shape["enum"], None] if nullable else shape["enum"]
         if isinstance(shape.get("format"), str):
             schema["format"] = shape["format"]
         least, most = _INTEGER_RANGES.get(schema.get("format", ""), (None, None))

@@ -514,7 +514,8 @@ def _add_drift(commands: Any) -> None:
 
 
 def _drift(options: argparse.Namespace) -> int:
-    from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift, load_openapi
+    from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift
+    from pytest_indexjob.upkeep.openapi import load_openapi
 
     if not options.paths and not options.live:
         raise ValueError("name cassettes, or a live job by --live UUID")

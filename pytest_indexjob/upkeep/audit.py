@@ -21,7 +21,7 @@ from pytest_indexjob.api.errors import CassetteCorruptError
 from pytest_indexjob.api.schema import operation_of
 from pytest_indexjob.recording.cassette import job_of, load
 from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
-from pytest_indexjob.upkeep.drift import mismatches, plain_body, printable
+from pytest_indexjob.upkeep.drift import mismatches, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -323,7 +323,7 @@ def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
 
 def _job_at(recording: Recording, at: int) -> IndexingJob | None:
     response = recording.interactions[at].response
-    body = plain_body(response) if 200 <= response.status < 300 else None
+    body = response.plain_body if 200 <= response.status < 300 else None
     return job_of(body) if body else None
 
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
+import brotli
 import jsonschema
 import pytest
 from conftest import COMPLETED, JOB_URL, JOB_UUID, job_answer
@@ -20,7 +23,8 @@ from pytest_indexjob.api.schema import CONTRACT, FORMATS, json_schema, nearest_v
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Recording, load
 from pytest_indexjob.recording.library import shipped_folder
-from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift, load_openapi
+from pytest_indexjob.upkeep.drift import differences_json, differences_text, drift
+from pytest_indexjob.upkeep.openapi import load_openapi
 
 EXCERPT = Path(__file__).parents[1] / "data" / "openapi-excerpt.yaml"
 JOBS_URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
@@ -185,6 +189,10 @@ JOB_DIFFERENCES = {
     "int64-a-string": ({"tokens": "5"}, ("breaking", "changed-type", "tokens")),
     "int64-a-boolean": ({"tokens": True}, ("breaking", "changed-type", "tokens")),
     "int64-a-fraction": ({"tokens": 1.5}, ("breaking", "changed-type", "tokens")),
+    "int64-a-negative-fraction": ({"tokens": -1.5}, ("breaking", "changed-type", "tokens")),
+    "status-a-number": ({"status": 4}, ("breaking", "changed-type", "status")),
+    "status-null": ({"status": None}, ("notable", "changed-type", "status")),
+    "int64-a-float": ({"tokens": 1.0}, ("breaking", "changed-type", "tokens")),
     "int64-too-large": ({"tokens": 2**63}, ("breaking", "changed-type", "tokens")),
     "int64-negative": ({"tokens": -1}, ("breaking", "changed-type", "tokens")),
     "time": ({"created_at": "yesterday"}, ("breaking", "changed-type", "created_at")),
@@ -285,12 +293,15 @@ def test_compressed_bodies_are_read():
     packed = {
         "gzip": [gzip.compress(body)],
         "deflate": [zlib.compress(body), raw.compress(body) + raw.flush()],
+        "br": [brotli.compress(body)],
+        "gzip, br": [brotli.compress(gzip.compress(body)), body],
         "Identity": [body],
     }
     for encoding, bodies in packed.items():
         for content in bodies:
             assert found(answer(content, 200, ("Content-Encoding", encoding)))[0][2] == "$.job.new"
-    for encoding, content in (("br", b"x"), ("gzip", b"x"), ("gzip", gzip.compress(body)[:-9])):
+    cut = gzip.compress(body)[:-9]
+    for encoding, content in (("other", b"\xff"), ("br", b"\xff"), ("gzip", cut)):
         [difference] = found(answer(content, 200, ("content-encoding", encoding)))
         assert difference[0] == "info"
         assert "not compared" in difference[3]
@@ -331,6 +342,36 @@ def test_no_value_and_no_odd_name_is_told():
 
 def test_any_number_of_unknown_fields_stays_readable():
     assert len(found(job_answer(**{f"{'abcdefghij'[n % 10]}{n}": 1 for n in range(5000)}))) == 20
+
+
+def test_a_body_that_nests_deep_is_told_or_compared():
+    for depth in (10, *range(800, 1000), 5000):  # Python's limit is at 1000 less what it is in
+        nested = b"[" * depth + b"]" * depth
+        [difference] = found(answer(b'{"job": {"uuid": "a", "status": ' + nested + b"}}"))
+        assert difference[:2] == ("breaking", "changed-type")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["drift", "completed"],
+        ["drift", "completed", "--spec", str(EXCERPT)],
+        ["audit", "completed"],
+    ],
+)
+def test_without_its_libraries_one_line_says_what_to_install(arguments):
+    code = (
+        "import sys; sys.modules.update(jsonschema=None, referencing=None);"
+        " from pytest_indexjob.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "pytest-indexjob: comparing with the contract needs jsonschema and referencing:"
+        " pip install 'pytest-indexjob[drift]'\n"
+    )
 
 
 def test_equal_differences_are_one_with_a_count_the_gravest_first():
@@ -485,6 +526,9 @@ LOOP = {
         (document({"$ref": "https://example.com/a"}), r"leads out of it"),
         (document({"$ref": "#/components/z"}), r"leads nowhere: '#/components/z'"),
         (document({"$ref": "#/list/1"}, list=[0]), r"leads nowhere"),
+        (document({"$ref": "#/list/first"}, list=[0]), r"leads nowhere"),
+        (document({"$ref": "#/number/x"}, number=1), r"leads nowhere"),
+        (document({"$ref": "#anchor"}), r"leads nowhere: '#anchor'"),
         (
             {"paths": {"/v2/gen-ai/indexing_jobs": {"$ref": "#/x"}}, "x": {"$ref": "#/x"}},
             r"leads in a circle: '#/x'",
@@ -532,6 +576,69 @@ def test_a_document_that_takes_too_long_to_read(tmp_path):
     path.write_bytes(b"- a\n" * 12_500_000)
     with pytest.raises(IndexJobError, match="can't be used: it has 50000000 bytes"):
         load_openapi(path)
+
+
+NAMED = {"type": "object", "properties": {"uuid": {"type": "string"}}}
+COUNTED = {"type": "object", "properties": {"tokens": {"type": "integer", "format": "int32"}}}
+
+
+def found_in_job(job, schema, **more):
+    one_job = {"type": "object", "properties": {"job": schema}}
+    return [it[1:3] for it in found(answer({"job": job}), schema=document(one_job, **more))]
+
+
+def test_of_several_schemas_the_nearest_tells():
+    choice = {"anyOf": [{"type": "array"}, NAMED, {"type": "string", "enum": ["a"]}]}
+    assert found_in_job({"uuid": "a"}, choice) == found_in_job("a", choice) == []
+    assert found_in_job({"uuid": 1}, choice) == [("changed-type", "$.job.uuid")]
+    assert found_in_job({"uuid": "a", "x": 1}, choice) == [("unknown-field", "$.job.x")]
+    [none] = found(answer({"job": 1}), schema=document({"properties": {"job": choice}}))
+    assert none[3] == "an array or an object or a string was expected, not an integer"
+    # A value may fit both, and what stands beside the choice holds for each.
+    both = {"oneOf": [{"required": ["uuid"]}, {"type": "object"}], **NAMED}
+    assert found_in_job({"uuid": "a"}, both) == []
+    assert found_in_job({"uuid": "a", "x": 1}, both) == [("unknown-field", "$.job.x")]
+    nullable = {"properties": {"last": {"nullable": True, "oneOf": [COUNTED, NAMED]}}}
+    assert found_in_job({"uuid": "a", "last": None}, {"allOf": [NAMED, nullable]}) == []
+
+
+def test_parts_of_a_schema_know_each_other_s_fields():
+    nested = {"allOf": [NAMED, {"allOf": [COUNTED]}]}
+    assert found_in_job({"uuid": "a", "tokens": 1}, nested) == []
+    assert found_in_job({"uuid": "a", "tokens": 2**31}, nested) == [
+        ("changed-type", "$.job.tokens")
+    ]
+
+
+def test_a_field_in_the_words_of_openapi_3_1():
+    schema = {"type": "object", "properties": {"uuid": {"type": ["string", "null"]}, "x": True}}
+    assert found_in_job({"uuid": "a", "x": 1}, schema) == []
+    assert found_in_job({"uuid": [], "x": 1}, schema) == [("changed-type", "$.job.uuid")]
+
+
+def test_enums_hold_null_where_the_field_may_and_any_type():
+    mode = {"type": "string", "nullable": True, "enum": ["FAST"]}
+    level = {"type": "integer", "enum": [1, 2]}
+    schema = {"type": "object", "properties": {"mode": mode, "level": level}}
+    assert found_in_job({"mode": None, "level": 1}, schema) == []
+    assert found_in_job({"mode": "SLOW", "level": 3}, schema) == [
+        ("unknown-value", "$.job.level"),
+        ("unknown-value", "$.job.mode"),
+    ]
+
+
+def test_a_choice_of_choices_is_read_in_a_moment():
+    schema = NAMED
+    for _ in range(20):
+        schema = {"anyOf": [{"allOf": [schema, schema]}, schema]}
+    assert found_in_job({"uuid": 1}, schema) == [("changed-type", "$.job.uuid")]
+
+
+def test_references_are_json_pointers():
+    for reference in ("#/a~1b/0", "#/a%7E1b/0", "#/a~1b/%30"):
+        assert found_in_job({"uuid": 1}, {"$ref": reference}, **{"a/b": [NAMED]}) == [
+            ("changed-type", "$.job.uuid")
+        ]
 
 
 def test_a_reference_into_a_list_and_a_deep_document():

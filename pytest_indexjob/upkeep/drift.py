@@ -99,7 +99,7 @@ class Difference(NamedTuple):
 
 
 class Mismatch(NamedTuple):
-    """One way in which one answer differs from the contract: a ``Difference`` before it is counted."""
+    """One way in which one answer differs from the contract, before it is counted."""
 
     severity: Severity
     kind: Kind
@@ -111,7 +111,7 @@ class Mismatch(NamedTuple):
 def drift(
     recordings: Iterable[Recording], *, schema: Mapping[str, Any] | None = None
 ) -> list[Difference]:
-    """Every way in which the recordings' answers differ from the contract, the gravest first, each counted.
+    """Every way in which the recordings' answers differ from the contract, the gravest first.
 
     ``schema`` is an OpenAPI document to compare with, as ``load_openapi`` gives it; our own
     contract unless given. Raises ``IndexJobError`` for a document that can't serve and where
@@ -172,7 +172,10 @@ def _unknown_call(request: Request) -> Mismatch:
 
 
 def shown_call(request: Request) -> str:
-    """A request in words that can be shown: parts of its path that could be an identifier or a secret are left out."""
+    """A request in words that can be shown.
+
+    Parts of its path that could be an identifier or a secret are left out.
+    """
     method = request.method if re.fullmatch(r"[A-Z]{1,12}", request.method) else "?"
     try:
         parts = urlsplit(request.url)

@@ -237,9 +237,9 @@ class _References:
 class _Schemas:
     """The schemas of a document as JSON Schemas, each once, of the keywords that are compared.
 
-    ``allOf`` is laid over one another, as a field is unknown only where no part has it. ``oneOf``
-    is as ``anyOf``: a value that fits several schemas is no drift. ``nullable`` becomes a type and a value.
-    What a keyword can't hold is left out.
+    The parts of ``allOf`` become one schema, as a field is unknown only where no part has it.
+    ``oneOf`` becomes ``anyOf``: a value that fits several schemas is no drift. ``nullable`` becomes
+    a type and a value of the enum. A value that a keyword can't have is left out.
     """
 
     def __init__(self) -> None:

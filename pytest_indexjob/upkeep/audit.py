@@ -21,7 +21,7 @@ from pytest_indexjob.api.errors import CassetteCorruptError
 from pytest_indexjob.api.schema import operation_of
 from pytest_indexjob.recording.cassette import job_of, load
 from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
-from pytest_indexjob.upkeep.drift import mismatches, printable
+from pytest_indexjob.upkeep.drift import can_compare, mismatches, printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -157,6 +157,7 @@ class _Auditor:
         self._secrets = secrets
         self._max_age_days = max_age_days
         self._used = used
+        self._told_of_libraries = False
         self._now = now
 
     def audit_file(self, path: Path) -> list[Finding]:
@@ -213,6 +214,13 @@ class _Auditor:
             yield Finding(path, leak.line, "secret", problem, _MENDS["secret"], "error")
 
     def _unknown_values(self, recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
+        if not can_compare():
+            if not self._told_of_libraries:
+                self._told_of_libraries = True
+                problem = "answers are not compared with the contract: that needs two libraries"
+                mend = "pip install 'pytest-indexjob[drift]'"
+                yield Finding(recording.path, None, "passed-over", problem, mend, "info")
+            return
         for at, interaction in enumerate(recording.interactions):
             for mismatch in mismatches(interaction):
                 if mismatch.severity != "info":

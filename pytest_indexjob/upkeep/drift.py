@@ -7,6 +7,7 @@ does not have.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections import Counter
@@ -106,6 +107,11 @@ class Mismatch(NamedTuple):
     path: str
     call: str
     detail: str
+
+
+def can_compare() -> bool:
+    """Whether the libraries of the extra ``drift`` are installed."""
+    return all(importlib.util.find_spec(name) for name in ("jsonschema", "referencing"))
 
 
 def drift(

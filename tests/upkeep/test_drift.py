@@ -356,7 +356,6 @@ def test_a_body_that_nests_deep_is_told_or_compared():
     [
         ["drift", "completed"],
         ["drift", "completed", "--spec", str(EXCERPT)],
-        ["audit", "completed"],
     ],
 )
 def test_without_its_libraries_one_line_says_what_to_install(arguments):
@@ -372,6 +371,21 @@ def test_without_its_libraries_one_line_says_what_to_install(arguments):
         "pytest-indexjob: comparing with the contract needs jsonschema and referencing:"
         " pip install 'pytest-indexjob[drift]'\n"
     )
+
+
+def test_an_audit_without_the_libraries_looks_for_all_else():
+    code = (
+        "import sys; sys.modules.update(jsonschema=None, referencing=None);"
+        " from pytest_indexjob.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "audit", "completed", "partial"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("pip install 'pytest-indexjob[drift]'") == 1
 
 
 def test_equal_differences_are_one_with_a_count_the_gravest_first():

@@ -37,8 +37,8 @@ def corpus():
 
 
 CORPUS = corpus()
-# Of each client every third case, unless the whole is asked for.
-SHARE = 1 if os.environ.get("INDEXJOB_CORPUS") == "whole" else 3
+# Of each client every ninth case, unless the whole is asked for.
+SHARE = 1 if os.environ.get("INDEXJOB_CORPUS") == "whole" else 9
 
 SUITE = """
 import asyncio, base64, http.client, json, urllib.parse

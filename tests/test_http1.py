@@ -20,13 +20,17 @@ THREE = (
     + b"Transfer-Encoding: Chunked\r\n\r\n2;x=y\r\nab\r\n0A\r\n0\r\n\r\n67890\r\n0\r\nT: 1\r\n\r\n"
 )
 EXPECTED = [
-    Request("POST", "http://h/v2/x?a=1", (("Host", "h"), ("Content-Length", "3"), ("X-A", "b")), b"abc"),
+    Request(
+        "POST", "http://h/v2/x?a=1", (("Host", "h"), ("Content-Length", "3"), ("X-A", "b")), b"abc"
+    ),
     Request("GET", "http://other.example/y", (("host", "h"),)),
     Request(
-        "POST", "http://h/v2/x?a=1", (("Host", "h"), ("Transfer-Encoding", "Chunked")),
+        "POST",
+        "http://h/v2/x?a=1",
+        (("Host", "h"), ("Transfer-Encoding", "Chunked")),
         b"ab0\r\n\r\n67890",
     ),
-]  # fmt: skip
+]
 
 
 def read(*parts):
@@ -107,10 +111,16 @@ def test_whether_a_client_goes_on_and_what_it_waits_for():
     assert reader.next_request().body == b"x"
 
 
-@pytest.mark.parametrize(("status", "method", "length", "body"), [
-    (200, "GET", b"4", b"body"), (200, "HEAD", b"4", b""), (204, "GET", None, b""),
-    (304, "GET", None, b""), (404, "POST", b"4", b"body"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "method", "length", "body"),
+    [
+        (200, "GET", b"4", b"body"),
+        (200, "HEAD", b"4", b""),
+        (204, "GET", None, b""),
+        (304, "GET", None, b""),
+        (404, "POST", b"4", b"body"),
+    ],
+)
 def test_the_length_that_is_written_is_the_bodys(status, method, length, body):
     response = Response(status, (("Transfer-Encoding", "chunked"), ("X", "1")), b"body")
     head, _, rest = written(response, method).partition(b"\r\n\r\n")

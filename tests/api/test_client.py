@@ -69,9 +69,14 @@ def asked(server):
 def test_all_seven_calls(service):
     source = {"indexed_data_sources": [{"skipped_item_count": "2"}]}
     client, server, _ = service(
-        answer(DONE), answer({"jobs": [{}]}), answer({"jobs": []}), answer(DONE), answer(DONE), answer(source),
+        answer(DONE),
+        answer({"jobs": [{}]}),
+        answer({"jobs": []}),
+        answer(DONE),
+        answer(DONE),
+        answer(source),
         answer({"signed_url": "https://x"}),
-    )  # fmt: skip
+    )
     assert client.get("u").uuid == "u"
     assert len(client.list(2, 50).jobs) == 1
     assert client.list_for_knowledge_base("k").jobs == ()
@@ -105,11 +110,19 @@ def test_no_sources_named_means_all(service):
 @pytest.mark.parametrize(
     ("uuid", "segment"),
     [
-        ("a/b", "a%2Fb"), ("a?b", "a%3Fb"), ("a#b", "a%23b"), ("../b", "..%2Fb"), ("a..b", "a..b"),
+        ("a/b", "a%2Fb"),
+        ("a?b", "a%3Fb"),
+        ("a#b", "a%23b"),
+        ("../b", "..%2Fb"),
+        ("a..b", "a..b"),
         ("%2e%2e", "%252e%252e"),
-        ('"x"', "%22x%22"), ("a b\n", "a%20b%0A"), ("é", "%C3%A9"), ("x/../..", "x%2F..%2F.."), ("\\..", "%5C.."),
+        ('"x"', "%22x%22"),
+        ("a b\n", "a%20b%0A"),
+        ("é", "%C3%A9"),
+        ("x/../..", "x%2F..%2F.."),
+        ("\\..", "%5C.."),
     ],
-)  # fmt: skip
+)
 def test_a_uuid_never_changes_the_path(service, uuid, segment):
     client, server, _ = service(answer(DONE))
     client.get(uuid)
@@ -135,10 +148,17 @@ def test_a_uuid_that_is_none_is_refused(service, uuid):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, BadRequestError), (401, AuthenticationError), (403, PermissionDeniedError), (404, NotFoundError),
-        (409, ConflictError), (418, ApiError), (302, ApiError), (500, ServerError), (503, ServerError),
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (418, ApiError),
+        (302, ApiError),
+        (500, ServerError),
+        (503, ServerError),
     ],
-)  # fmt: skip
+)
 def test_error_answers(service, status, kind):
     body = {"id": "some_id", "message": "some message", "request_id": "r1"}
     client, _, _ = service(answer(body, status, location="https://elsewhere.example"), retries=0)
@@ -171,10 +191,18 @@ HTTP_DATE = "Fri, 31 Oct 2025 01:08:43 GMT"  # ten seconds after the virtual clo
 @pytest.mark.parametrize(
     ("header", "slept"),
     [
-        ("7", 7), ("0.5", 0.5), (HTTP_DATE, 10), ("-3", 0), ("Fri, 31 Oct 2025 01:00:00 GMT", 0), ("60", 60),
-        ("soon", 0.5), ("nan", 0.5), ("inf", 0.5), ("", 0.5),
+        ("7", 7),
+        ("0.5", 0.5),
+        (HTTP_DATE, 10),
+        ("-3", 0),
+        ("Fri, 31 Oct 2025 01:00:00 GMT", 0),
+        ("60", 60),
+        ("soon", 0.5),
+        ("nan", 0.5),
+        ("inf", 0.5),
+        ("", 0.5),
     ],
-)  # fmt: skip
+)
 def test_a_rate_limit_is_waited_for_on_the_clock(service, header, slept):
     assert START == 1761872913
     client, server, clock = service(answer({}, 429, retry_after=header), answer(DONE))
@@ -296,9 +324,16 @@ def test_the_token_comes_from_the_environment_and_not_from_netrc(loopback, monke
 
 @pytest.mark.parametrize(
     "options",
-    [{"token": ""}, {"token": "a\nb"}, {"token": "é"}, {"base_url": "ftp://x"}, {"timeout": 0},
-     {"timeout": float("nan")}, {"retries": -1}],
-)  # fmt: skip
+    [
+        {"token": ""},
+        {"token": "a\nb"},
+        {"token": "é"},
+        {"base_url": "ftp://x"},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"retries": -1},
+    ],
+)
 def test_what_a_client_cannot_be_made_of(options, monkeypatch):
     monkeypatch.delenv("DIGITALOCEAN_ACCESS_TOKEN", raising=False)
     with pytest.raises(ValueError):
@@ -366,12 +401,25 @@ def test_iterate_leaves_a_circle(service):
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"  ", b"<html>hush</html>", b'{"job": {"signed_url": "hush', b"NaN", b'{"job": Infinity}', b"[" * 100_000,
-        b"\xff\xfe{", b'{"job": ' + b"1" * 5000 + b"}", b"\xef\xbb\xbfnull", b"[]", b'"x"', b"{}", b'{"job": null}',
-        b'{"job": []}', b'{"job": {"tokens": -1}}',
+        b"",
+        b"  ",
+        b"<html>hush</html>",
+        b'{"job": {"signed_url": "hush',
+        b"NaN",
+        b'{"job": Infinity}',
+        b"[" * 100_000,
+        b"\xff\xfe{",
+        b'{"job": ' + b"1" * 5000 + b"}",
+        b"\xef\xbb\xbfnull",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b'{"job": null}',
+        b'{"job": []}',
+        b'{"job": {"tokens": -1}}',
     ],
     ids=lambda body: body[:16].decode("latin-1"),
-)  # fmt: skip
+)
 def test_a_body_that_holds_no_job(service, body):
     client, _, _ = service(answer(body, content_type="application/json"))
     with pytest.raises(DecodeError) as raised:

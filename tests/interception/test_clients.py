@@ -248,8 +248,15 @@ class ByPydo(Raw):
 
 
 CLIENTS = [
-    ByRequests, ByUrllib3, ByHttpx, ByAiohttp, ByGradient, ByAsyncGradient, ByGradientOverAiohttp, ByPydo,
-]  # fmt: skip
+    ByRequests,
+    ByUrllib3,
+    ByHttpx,
+    ByAiohttp,
+    ByGradient,
+    ByAsyncGradient,
+    ByGradientOverAiohttp,
+    ByPydo,
+]
 
 
 @pytest.fixture

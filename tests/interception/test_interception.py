@@ -200,17 +200,28 @@ def test_each_body_that_aiohttp_can_send_arrives_whole(answering, tmp_path):
         with tmp_path.joinpath("f").open("rb") as file:
             async with aiohttp.ClientSession() as session:
                 for options in (
-                    {"data": {"a": "1", "b": "x y"}}, {"data": form}, {"data": parts()}, {"data": file}, {"json": [1]},
-                    {"data": "text", "expect100": True}, {"data": b"z" * 300, "compress": "deflate"}, {},
-                ):  # fmt: skip
+                    {"data": {"a": "1", "b": "x y"}},
+                    {"data": form},
+                    {"data": parts()},
+                    {"data": file},
+                    {"json": [1]},
+                    {"data": "text", "expect100": True},
+                    {"data": b"z" * 300, "compress": "deflate"},
+                    {},
+                ):
                     async with session.post(JOB_URL, **options) as answer:
                         assert await answer.read() == COMPLETED.body
 
     asyncio.run(post())
     *sent, deflated, nothing = interception.source.requests
     assert [request.body for request in sent] == [
-        b"a=1&b=x+y", b"page=2", b"ab0\r\n\r\ncde", b"file" * 50_000, b"[1]", b"text",
-    ]  # fmt: skip
+        b"a=1&b=x+y",
+        b"page=2",
+        b"ab0\r\n\r\ncde",
+        b"file" * 50_000,
+        b"[1]",
+        b"text",
+    ]
     assert zlib.decompress(deflated.body) == b"z" * 300
     assert nothing.body == b""
     assert sent[0].header("content-type") == "application/x-www-form-urlencoded"
@@ -396,13 +407,23 @@ def test_a_connection_left_open_by_a_test_answers_no_more(answering):
 
 def patched():
     return [
-        *(socket.socket.__dict__.get(name) for name in ("connect", "connect_ex", "sendto", "sendmsg")),
-        *(getattr(socket, name) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")),
-        http.client.HTTPConnection.connect, http.client.HTTPSConnection.connect, http.client.HTTPConnection.putrequest,
-        urllib3.connection.HTTPConnection.connect, urllib3.connection.HTTPSConnection.connect,
-        httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request,
+        *(
+            socket.socket.__dict__.get(name)
+            for name in ("connect", "connect_ex", "sendto", "sendmsg")
+        ),
+        *(
+            getattr(socket, name)
+            for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr")
+        ),
+        http.client.HTTPConnection.connect,
+        http.client.HTTPSConnection.connect,
+        http.client.HTTPConnection.putrequest,
+        urllib3.connection.HTTPConnection.connect,
+        urllib3.connection.HTTPSConnection.connect,
+        httpx.HTTPTransport.handle_request,
+        httpx.AsyncHTTPTransport.handle_async_request,
         aiohttp.BaseConnector.connect,
-    ]  # fmt: skip
+    ]
 
 
 def test_everything_is_as_it_was_afterwards(answering):
@@ -571,9 +592,13 @@ def test_a_task_that_gives_up_leaves_an_exchange_without_an_answer(answering, as
 def test_an_answer_that_is_cut_short(answering, ask):
     answering(Response(200, (), b"0123456789", cut_after=4))
     cut = (
-        requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError, ConnectionResetError,
-        http.client.IncompleteRead, httpx.ReadError, aiohttp.ClientPayloadError,
-    )  # fmt: skip
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.ProtocolError,
+        ConnectionResetError,
+        http.client.IncompleteRead,
+        httpx.ReadError,
+        aiohttp.ClientPayloadError,
+    )
     with pytest.raises(cut):
         ask("GET", JOB_URL)
 

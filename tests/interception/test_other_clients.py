@@ -260,7 +260,7 @@ def test_before_ours(theirs, indexjob_simulator):
 MOCKS = {
     "respx": (
         "httpx.get",
-        'with respx.mock(assert_all_called=False) as mock:\n'
+        "with respx.mock(assert_all_called=False) as mock:\n"
         '    mock.get(BASE + "/mocked").respond(418, text="theirs")\n'
         "    yield\n",
     ),
@@ -275,7 +275,7 @@ MOCKS = {
         "requests.get",
         "with responses.RequestsMock() as mock:\n"
         '    mock.get(BASE + "/mocked", body="theirs", status=418)\n'
-        '    mock.add_passthru(BASE)\n'
+        "    mock.add_passthru(BASE)\n"
         "    yield\n",
     ),
     "requests_mock": (
@@ -284,7 +284,7 @@ MOCKS = {
         '    mock.get(BASE + "/mocked", text="theirs", status_code=418)\n'
         "    yield\n",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MOCKS)

@@ -1,4 +1,4 @@
-"""What a red test says: what was wanted, what was there, the way out, and no more frames than help."""
+"""What a red test says: what was wanted, what was there, the way out, and no needless frames."""
 
 from __future__ import annotations
 

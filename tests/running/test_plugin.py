@@ -528,7 +528,8 @@ import sys
 
 def test_it():
     assert {1} == {1}
-    assert not {"vcr", "pytest_indexjob.api.models", "pytest_indexjob.interception.interception"} & set(sys.modules)
+    unwanted = {"vcr", "pytest_indexjob.api.models", "pytest_indexjob.interception.interception"}
+    assert not unwanted & set(sys.modules)
 """)
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:recording").assert_outcomes(
         passed=1

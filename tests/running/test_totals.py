@@ -45,9 +45,17 @@ def test_without():
     pass
 """
 SEEN = {
-    "status:IN_PROGRESS", "status:COMPLETED", "phase:RUNNING", "phase:SUCCEEDED", "data_source:IN_PROGRESS",
-    "data_source:UPDATED", "pair:IN_PROGRESS×RUNNING", "pair:COMPLETED×SUCCEEDED", "http:500", "shape:absent-counts",
-}  # fmt: skip
+    "status:IN_PROGRESS",
+    "status:COMPLETED",
+    "phase:RUNNING",
+    "phase:SUCCEEDED",
+    "data_source:IN_PROGRESS",
+    "data_source:UPDATED",
+    "pair:IN_PROGRESS×RUNNING",
+    "pair:COMPLETED×SUCCEEDED",
+    "http:500",
+    "shape:absent-counts",
+}
 
 
 @pytest.fixture

@@ -64,12 +64,20 @@ def ask_own(client):
 
 
 def ask_requests(client):
-    each(lambda method, url, headers, body: requests.request(method, url, headers=headers, data=body).content)
+    each(
+        lambda method, url, headers, body: requests.request(
+            method, url, headers=headers, data=body
+        ).content
+    )
 
 
 def ask_urllib3(client):
     with urllib3.PoolManager() as pool:
-        each(lambda method, url, headers, body: pool.request(method, url, headers=headers, body=body, retries=0).data)
+        each(
+            lambda method, url, headers, body: pool.request(
+                method, url, headers=headers, body=body, retries=0
+            ).data
+        )
 
 
 def ask_http_client(client):
@@ -84,7 +92,11 @@ def ask_http_client(client):
 
 def ask_httpx(client):
     with httpx.Client() as client:
-        each(lambda method, url, headers, body: client.request(method, url, headers=headers, content=body).content)
+        each(
+            lambda method, url, headers, body: client.request(
+                method, url, headers=headers, content=body
+            ).content
+        )
 
 
 def ask_aiohttp(client):
@@ -149,7 +161,8 @@ def run(pytester, loopback, monkeypatch):
 
             @pytest.fixture(scope="session")
             def indexjob_settings():
-                return IndexJobSettings(base_url={server.url!r}, token=os.environ["SOME_ACCESS_TOKEN"],
+                return IndexJobSettings(
+                    base_url={server.url!r}, token=os.environ["SOME_ACCESS_TOKEN"],
                                         secrets=(eval({ascii(HARD)!r}),), retries=0)
         """)
         return pytester.runpytest("-p", "no:cacheprovider", *options)
@@ -215,7 +228,11 @@ from pytest_indexjob import IndexingJob, assert_counts, assert_status
 
 SECRET = os.environ["SOME_PASSWORD"]
 WIRE = {"uuid": SECRET, "status": SECRET, "phase": "BATCH_JOB_PHASE_FAILED",
-        "data_source_jobs": [{"data_source_uuid": "d", "error_msg": "x" * 190 + " " + SECRET, "error_details": SECRET}]}
+        "data_source_jobs": [{
+            "data_source_uuid": "d",
+            "error_msg": "x" * 190 + " " + SECRET,
+            "error_details": SECRET,
+        }]}
 
 
 def test_helper(indexjob_journal):
@@ -299,7 +316,8 @@ def test_what_a_client_sent_is_taken_out_of_everything_where_it_is_echoed(
         import os, pytest
         from pytest_indexjob import IndexJobSettings
         @pytest.fixture(scope="session")
-        def indexjob_settings(): return IndexJobSettings(base_url=os.environ["SERVICE"], token="any")
+        def indexjob_settings():
+            return IndexJobSettings(base_url=os.environ["SERVICE"], token="any")
     """)
     pytester.makepyfile(test_it=SENT)
     options = ("--indexjob-report=page.html", "--indexjob-coverage-file=coverage.json")
@@ -331,7 +349,8 @@ import pytest, requests
     (b"password=opensesame", {"Content-Type": "application/x-www-form-urlencoded"}),
 ], ids=["multipart", "utf-16", "xml", "form"])
 def test_it(indexjob_simulator, body, headers):
-    requests.post("https://api.digitalocean.com/v2/gen-ai/indexing_jobs", data=body, headers=headers)
+    url = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
+    requests.post(url, data=body, headers=headers)
     assert 1 == 2
 """
 

@@ -55,7 +55,8 @@ FAULTS = {
         def test_it(indexjob_simulator, indexjob_clock):
             client = gradient.Gradient(access_token="any")
             job = indexjob_simulator.start("partial")
-            assert_status(client.knowledge_bases.indexing_jobs.wait_for_completion(job.uuid), "COMPLETED")
+            ended = client.knowledge_bases.indexing_jobs.wait_for_completion(job.uuid)
+            assert_status(ended, "COMPLETED")
         """,
         "expected status COMPLETED, not PARTIAL",
     ),
@@ -106,7 +107,9 @@ FAULTS = {
         def wait(uuid):
             while True:
                 sources = get(uuid)["job"].get("data_source_jobs", [])
-                if sources and all(s.get("indexed_file_count") == s["total_file_count"] for s in sources):
+                if sources and all(
+                    s.get("indexed_file_count") == s["total_file_count"] for s in sources
+                ):
                     return
                 time.sleep(5)
 
@@ -121,7 +124,9 @@ FAULTS = {
             while True:
                 job = get(uuid)["job"]
                 sources = job.get("data_source_jobs", [])
-                if sources and all(s.get("indexed_file_count") == s["total_file_count"] for s in sources):
+                if sources and all(
+                    s.get("indexed_file_count") == s["total_file_count"] for s in sources
+                ):
                     return job
                 time.sleep(5)
 
@@ -149,7 +154,8 @@ FAULTS = {
     "ignores CANCELLED": (
         """
         def wait(uuid):
-            while get(uuid)["job"]["status"] not in ("INDEX_JOB_STATUS_COMPLETED", "INDEX_JOB_STATUS_FAILED"):
+            ends = ("INDEX_JOB_STATUS_COMPLETED", "INDEX_JOB_STATUS_FAILED")
+            while get(uuid)["job"]["status"] not in ends:
                 time.sleep(5)
 
         def test_it(indexjob_simulator, indexjob_clock):

@@ -149,7 +149,8 @@ const [base, knowledgeBase] = process.argv.slice(1);
 const headers = {Authorization: "Bearer any", "Content-Type": "application/json"};
 const url = base + "/v2/gen-ai/indexing_jobs";
 const call = async (path, options = {}) => (await fetch(url + path, {headers, ...options})).json();
-let {job} = await call("", {method: "POST", body: JSON.stringify({knowledge_base_uuid: knowledgeBase})});
+let body = JSON.stringify({knowledge_base_uuid: knowledgeBase});
+let {job} = await call("", {method: "POST", body});
 let polls = 0;
 while (!job.finished_at) { ({job} = await call("/" + job.uuid)); polls++; }
 console.log(JSON.stringify([job.status, polls]));
@@ -191,9 +192,10 @@ def test_the_fixture_serves_simulator_and_recording(pytester):
 
         def test_simulated(indexjob_server, indexjob_simulator):
             job = indexjob_simulator.start()
-            polls = [httpx.get(indexjob_server.url + JOBS + job.uuid, headers=HEADERS).json() for _ in range(68)]
+            url = indexjob_server.url + JOBS + job.uuid
+            polls = [httpx.get(url, headers=HEADERS).json() for _ in range(68)]
             assert polls[-1]["job"]["status"] == "INDEX_JOB_STATUS_COMPLETED"
-            report = httpx.get(indexjob_server.url + JOBS + job.uuid + "/details_signed_url", headers=HEADERS).json()
+            report = httpx.get(url + "/details_signed_url", headers=HEADERS).json()
             assert report["signed_url"].startswith(indexjob_server.url)
             assert httpx.get(report["signed_url"]).text.startswith("data_source_uuid")
 

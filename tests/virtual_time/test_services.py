@@ -1,4 +1,4 @@
-"""A service in another process: a request in flight holds time still, an idle connection does not."""
+"""A service in another process: only a request in flight holds time still."""
 
 from __future__ import annotations
 

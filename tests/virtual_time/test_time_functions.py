@@ -143,7 +143,8 @@ def test_a_loop_that_spins_on_the_wall_clock_is_told_as_endless(pytester):
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
         [
-            "*does not stop: it has read the clock*(at *while time.time() < end*Let the loop sleep*",
+            "*does not stop: it has read the clock*(at *while time.time() < end*"
+            "Let the loop sleep*",
             "*does not stop: it has read the clock*(at *while datetime.datetime.now()*",
             "*does not stop: it has read the clock*(at *asyncio.sleep(0)*",
         ]

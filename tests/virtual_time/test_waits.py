@@ -1,4 +1,4 @@
-"""Whatever waits with a limit stands on one timeline: threads, tasks, libraries, child processes."""
+"""Whatever waits with a limit stands on one timeline: threads, tasks, libraries, processes."""
 
 from __future__ import annotations
 
@@ -582,7 +582,8 @@ def test_the_start_is_an_argument_of_the_clock(pytester):
         """
         import datetime, pytest
         UTC = datetime.UTC
-        STARTS = ["2030-01-02T03:04:05Z", 1893553445, datetime.datetime(2030, 1, 2, 3, 4, 5, 0, UTC)]
+        SAME_START = datetime.datetime(2030, 1, 2, 3, 4, 5, 0, UTC)
+        STARTS = ["2030-01-02T03:04:05Z", 1893553445, SAME_START]
 
         @pytest.mark.parametrize("indexjob_clock", STARTS, indirect=True)
         def test_it(indexjob_clock, indexjob_simulator):

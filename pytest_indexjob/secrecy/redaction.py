@@ -229,7 +229,21 @@ class Redaction:
 
     def redact_values(self, text: str) -> str:
         """A text that may be anything (a log, a traceback) without what is surely secret."""
-        return _SHAPES.sub(PLACEHOLDER, self._without_known(text))
+        text = _SHAPES.sub(PLACEHOLDER, self._without_known(text))
+        # A log is long, and decoding each of its words is slow: only where it will find.
+        unbroken = re.sub(r"\s", "", text)
+        views = (unbroken, unbroken.lower())  # hexadecimal has no case
+        if any(trace in view for view in views for trace in self._traces):
+            text = _RUN.sub(lambda match: self._run(match[0], 0), text)
+        return text
+
+    @functools.cached_property
+    def _traces(self) -> frozenset[str]:
+        """What each known secret leaves in base64, once or twice over, and in hexadecimal."""
+        octets = [secret.encode("utf-8", "replace") for secret, _ in self._secrets]
+        once = {core for secret in octets for core in _base64_cores(secret)}
+        twice = {core for first in once for core in _base64_cores(first.encode())}
+        return frozenset(once | twice | {secret.hex() for secret in octets})
 
     def reserve(self, text: str) -> None:
         """Give no number to a uuid that a text of a recording holds already."""
@@ -653,6 +667,15 @@ def _encodings(letter: str) -> str:
     literal += [r"\\{1,4}"] if letter == "\\" else [r"\+"] if letter == " " else []
     literal += [re.escape(octets.decode("latin-1"))] if point > 127 else []
     return f"(?:{'|'.join(literal)}|(?i:{'|'.join(forms)}))"
+
+
+def _base64_cores(data: bytes) -> Iterator[str]:
+    """The letters of base64 that these bytes alone decide, whatever stands around them."""
+    for offset in range(3):
+        letters = binascii.b2a_base64(b"\0" * offset + data, newline=False).decode().rstrip("=")
+        core = letters[-(-offset * 8 // 6) : (offset + len(data)) * 8 // 6]
+        yield core
+        yield core.replace("+", "-").replace("/", "_")
 
 
 def _decodings(run: str) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -196,19 +197,19 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
         "--poll-interval",
         "0.001",
     )
-    handle, asked = simulator.handle, []
+    handle, asked, has_stopped = simulator.handle, [], threading.Event()
 
     def interrupted(request):
         asked.append(request)
         if len(asked) == 5:
-            raise_in_main()
+            os.kill(os.getpid(), signal.SIGINT)
+            # The command waits for this answer, so that is where the signal meets it.
+            has_stopped.wait(60)
         return handle(request)
-
-    def raise_in_main():
-        os.kill(os.getpid(), signal.SIGINT)
 
     server.answer = interrupted
     status, told, _ = run(*command)
+    has_stopped.set()
     assert status == 130
     assert "run the same command again to resume" in told
     part = output.with_name("mine.yaml.part")

@@ -828,3 +828,13 @@ def test_what_is_too_short_or_the_placeholder_itself_is_no_secret():
     redaction = Redaction(["abc", "REDACTED", "DACT", ""])
     assert redaction.redact_text("abc REDACTED") == "abc REDACTED"
     assert scan("a: abc REDACTED", ["abc", "REDACTED", ""]) == []
+
+
+@pytest.mark.parametrize("form", [name for name in FORMS if name != "base64-gzip"])
+def test_a_known_secret_goes_from_a_log_in_whatever_form(form):
+    line = f"INFO b'Location: /next?a={FORMS[form](SIMPLE)}&b=1' GET /v2/gen-ai/indexing_jobs\n"
+    told = Redaction([SIMPLE]).redact_values("DEBUG before 200 OK\n" + line)
+    assert "REDACTED" in told
+    assert told.startswith("DEBUG before 200 OK\nINFO ")
+    assert told.endswith(" GET /v2/gen-ai/indexing_jobs\n")
+    assert not any(trace in told.encode() for trace in traces(SIMPLE))

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import pkgutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# pytester forgets what an inner run imported: importing it again is slow, and libyaml can't be
-# imported twice.
-import hypothesis  # noqa: F401
+import hypothesis
 import pytest
-import vcr.patch  # noqa: F401
 
+import pytest_indexjob
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import dump
 
 pytest_plugins = ["pytester"]
+
+# pytester forgets what an inner run imported. Importing it anew for each inner run is slow, and
+# libyaml can't be imported twice: so the modules are here before the first inner run.
+for name in ("aiohttp", "gradient", "httpx", "jinja2", "pydo", "vcr.patch"):
+    importlib.import_module(name)
+for module in pkgutil.walk_packages(pytest_indexjob.__path__, "pytest_indexjob."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+
+# Inner runs write no bytecode: a module that is written twice within a second with the same length
+# would be taken for the first. Child processes do: they load the same packages again and again.
+sys.dont_write_bytecode = True
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# `--hypothesis-profile=thorough` looks further than each run can.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=500, deadline=None)
+hypothesis.settings.load_profile("quick")
+
+SLOW = pytest.StashKey[int]()
+
+
+def pytest_deselected(items):
+    # Options like -k deselect slow tests and others together: only `-m "not slow"` finds slow ones.
+    if items and all(item.get_closest_marker("slow") for item in items):
+        items[0].config.stash[SLOW] = len(items)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["slow"] = session.config.stash.get(SLOW, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    output = getattr(node, "workeroutput", None) or {}
+    node.config.stash[SLOW] = output.get("slow", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if left_out := config.stash.get(SLOW, 0):
+        terminalreporter.line(f"slow: {left_out} tests were left out; `pytest -m slow` runs them")
+
 
 JOB_UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 JOB_URL = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{JOB_UUID}"

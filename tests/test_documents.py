@@ -57,6 +57,7 @@ def is_generated(block):
     return "hypothesis" in imported(block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block", [each for each in blocks("python") if not is_generated(*each.values)]
 )
@@ -81,6 +82,7 @@ def test_every_python_block_runs(pytester, block):
     assert sum(outcomes.values()) >= block.count("def test_")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [each for each in blocks("python") if is_generated(*each.values)])
 def test_every_example_of_hypothesis_runs_cold_and_warm(pytester, block):
     pytester.makeini("[pytest]\nfilterwarnings = error\n")

@@ -358,6 +358,7 @@ def test_the_official_client_async(answering, transport):
     assert asyncio.run(ask()).job.phase == "BATCH_JOB_PHASE_SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_1200_calls_of_8_threads_are_all_answered_and_other_hosts_meanwhile_too(
     answering, loopback
 ):

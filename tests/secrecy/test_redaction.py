@@ -787,6 +787,7 @@ HOSTILE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:6])
 def test_hostile_text_is_read_to_its_end(text):
     redaction = Redaction([SIMPLE, HARD])

@@ -176,6 +176,7 @@ def assert_told_nothing(text):
             assert trace not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS)
 def test_no_secret_is_in_anything_that_a_run_leaves(run, pytester, client):
     start = CLIENTS.index(client)

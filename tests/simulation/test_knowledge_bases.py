@@ -405,7 +405,7 @@ class EveryCall(RuleBasedStateMachine):
 
 
 TestEveryCall = EveryCall.TestCase
-TestEveryCall.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestEveryCall.settings = settings(stateful_step_count=25)
 
 
 def test_the_shapes_are_of_all_calls_but_those_of_agents():

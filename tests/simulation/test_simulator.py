@@ -122,7 +122,6 @@ BY_CONTRACT = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     name=st.sampled_from(BY_CONTRACT),
     waits=st.lists(st.floats(0, 500), min_size=1, max_size=4),
@@ -142,7 +141,6 @@ def test_every_answer_at_every_moment_is_valid_by_the_contract(name, waits, call
         jsonschema.validate(json.loads(answer.body), json_schema(operation, status=answer.status))
 
 
-@settings(max_examples=60, deadline=None)
 @given(name=st.sampled_from(scenarios.names()), at=st.floats(0, 500), parts=st.integers(1, 5))
 def test_a_state_depends_on_the_moment_not_on_the_way_there(name, at, parts):
     bodies = set()

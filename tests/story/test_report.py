@@ -201,11 +201,13 @@ def two_thousand():
     return made
 
 
+@pytest.mark.slow
 def test_two_thousand_tests_stay_under_the_limit(tmp_path, two_thousand):
     write_report(tmp_path / "report.html", two_thousand, coverage=COVERAGE)
     assert (tmp_path / "report.html").stat().st_size < 10_000_000
 
 
+@pytest.mark.slow
 def test_beyond_the_limits_ends_of_stories_are_kept(tmp_path):
     big = [files(at, 9_999) for at in range(400)]
     one = record(exchanges=polls(*big))
@@ -225,6 +227,7 @@ def large():
     ]
 
 
+@pytest.mark.slow
 def test_beyond_the_limits_bodies_are_left_out(tmp_path):
     write_report(tmp_path / "report.html", large())
     assert (tmp_path / "report.html").stat().st_size < 10_000_000

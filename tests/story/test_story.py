@@ -427,6 +427,7 @@ def test_six_thousand_polls_make_a_small_record():
     assert sum(moment["times"] for moment in record["moments"]) == 6_000
 
 
+@pytest.mark.slow
 def test_six_thousand_changes_make_a_bounded_record():
     exchanges = polls(*[files(at, 6_000, padding="x" * 3_000) for at in range(6_000)])
     record = record_of("t", "failed", 1, exchanges)

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_indexjob import VirtualClock
@@ -83,7 +83,6 @@ class Programs:
             thread.join()
 
 
-@settings(max_examples=40, deadline=None)
 @given(PROGRAMS)
 def test_moments_and_order_equal_the_models(programs):
     patches = TimePatches(VirtualClock())

@@ -108,6 +108,7 @@ def test_an_example_is_code_to_paste(name):
     check()
 
 
+@pytest.mark.slow
 def test_what_hypothesis_prints_of_a_failure_is_code_to_paste():
     @settings(database=None, deadline=None, phases=[Phase.generate, Phase.shrink])
     @given(indexing_jobs(), lifecycles(), misbehaviours(), wire_jobs())
@@ -128,6 +129,7 @@ def test_what_hypothesis_prints_of_a_failure_is_code_to_paste():
 ONE_SECOND = dt.datetime(2025, 10, 31, 1, 8, 33, tzinfo=dt.UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("condition", "example"),
     [
@@ -173,6 +175,7 @@ def test_other_examples_shrink_to_what_matters():
 MEMBERS = [*IndexingJobStatus, *IndexingJobPhase, *DataSourceStatus]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", MEMBERS, ids=repr)
 def test_jobs_say_each_value_of_the_contract(member):
     def says(job):
@@ -206,6 +209,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_the_wire_has_each_form(form):
     some(wire_jobs(), FORMS[form])
@@ -301,6 +305,7 @@ LIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LIVES)
 def test_lives_are_of_each_kind(kind):
     some(lifecycles(), LIVES[kind])
@@ -368,6 +373,7 @@ def test_the_counts_of_an_end_are_those_of_its_meaning(life):
 # Misbehaviours.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", faults.names())
 def test_each_fault_is_among_what_goes_wrong(fault):
     assert smallest(misbehaviours(), lambda wrong: fault in [name for name, _, _ in wrong]) == [

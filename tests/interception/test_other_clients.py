@@ -83,7 +83,7 @@ def test_uvloop(interception):
 
 
 def test_curl_cffi(interception, loopback):
-    curl_cffi = pytest.importorskip("curl_cffi")
+    curl_cffi = pytest.importorskip("curl_cffi", reason="needs curl_cffi: pip install curl_cffi")
     live = loopback(lambda _: COMPLETED)
     assert curl_cffi.get(live.url).content == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"curl_cffi .* indexjob_server"):
@@ -91,7 +91,9 @@ def test_curl_cffi(interception, loopback):
 
 
 def test_tornado(interception, loopback):
-    httpclient = pytest.importorskip("tornado.httpclient")
+    httpclient = pytest.importorskip(
+        "tornado.httpclient", reason="needs tornado: pip install tornado"
+    )
     live = loopback(lambda _: COMPLETED)
 
     async def ask(url):
@@ -103,7 +105,7 @@ def test_tornado(interception, loopback):
 
 
 def test_niquests(interception, loopback):
-    niquests = pytest.importorskip("niquests")
+    niquests = pytest.importorskip("niquests", reason="needs niquests: pip install niquests")
     assert niquests.get(loopback(lambda _: COMPLETED).url).content == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"niquests .* indexjob_server"):
         niquests.get(JOB_URL)
@@ -291,7 +293,7 @@ MOCKS = {
 def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name):
     get, setup = MOCKS[name]
     module = name.split()[0]
-    pytest.importorskip(module)
+    pytest.importorskip(module, reason=f"needs {module}: pip install '.[test]'")
     indented = "".join(f"    {line}\n" for line in setup.splitlines())
     source = MOCKED.replace("MODULE", module).replace("SETUP", indented).replace("GET", get)
     pytester.makepyfile(source)
@@ -300,7 +302,7 @@ def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name)
 
 
 def test_pytest_httpx_answers_what_it_was_told_and_ours_the_rest(pytester):
-    pytest.importorskip("pytest_httpx")
+    pytest.importorskip("pytest_httpx", reason="needs pytest-httpx: pip install pytest-httpx")
     setup = "    yield\n"
     source = MOCKED.replace("import MODULE", "pass").replace("SETUP", setup)
     source = source.replace("GET", "httpx.get").replace("def theirs():", "def theirs(httpx_mock):")

@@ -457,6 +457,7 @@ def test_a_time_of_recording_that_can_not_be_read_does_not_pass_for_a_new_one(su
     suite(ONE).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_workers_that_share_a_recording_lose_nothing(suite):
     text = """
 @pytest.mark.parametrize("n", range(8))
@@ -560,6 +561,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(12))
 def test_killed_at_any_moment_the_file_is_whole_and_no_lock_stays(tmp_path, moment):
     path = tmp_path / "mine.yaml"

@@ -245,7 +245,7 @@ def test_it(n):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)])
 def test_a_shared_recording_is_rewritten_when_all_that_share_it_passed(suite, workers):
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite", *workers).assert_outcomes(passed=4)
     assert sorted(numbers(suite)) == ["0", "1", "2", "3"]

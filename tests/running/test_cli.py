@@ -112,6 +112,7 @@ def test_audit_finds_and_says_so_by_its_status(run, tmp_path):
     assert run("audit", tmp_path / "empty")[0] == 2
 
 
+@pytest.mark.slow
 def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):
     folder = pytester.path / "cassettes"
     folder.mkdir()

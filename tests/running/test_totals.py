@@ -89,7 +89,12 @@ def test_a_weak_suite_is_shown_what_it_never_served(suite):
 
 
 @pytest.mark.parametrize(
-    "options", [["-n", "2"], ["-n", "3", "--dist=each"], ["-n", "2", "--dist=loadfile"]]
+    "options",
+    [
+        ["-n", "2"],
+        pytest.param(["-n", "3", "--dist=each"], marks=pytest.mark.slow),
+        pytest.param(["-n", "2", "--dist=loadfile"], marks=pytest.mark.slow),
+    ],
 )
 def test_workers_add_up_to_the_same(suite, options):
     suite(WEAK, "--indexjob-coverage-file=one.json", "--indexjob-used-file=one-used.json")
@@ -109,6 +114,7 @@ def test_workers_add_up_to_the_same(suite, options):
     assert [name.rpartition("/")[2] for name in used[0]] == ["server-error.yaml"]
 
 
+@pytest.mark.slow
 def test_a_crashed_worker_takes_only_its_own_test_with_it(suite):
     crash = """
 def test_crash(indexjob_simulator):
@@ -227,7 +233,7 @@ def test_a_test_that_did_not_use_the_plugin_has_no_story(suite):
 # The page.
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)])
 def test_the_page_shows_every_test_that_used_the_plugin(suite, options):
     result = suite(WEAK, "--indexjob-report=out/page.html", *options)
     result.stdout.fnmatch_lines(["page: out/page.html"])

@@ -136,7 +136,7 @@ def test_stopping_ends_connections_and_threads():
 
 
 def test_curl(server):
-    curl = shutil.which("curl") or pytest.skip("there is no curl")
+    curl = shutil.which("curl") or pytest.skip("needs curl on the PATH: install curl")
     job = server.simulator.start("failed")
     server.clock.advance(400)
     command = [curl, "-s", "-H", "Authorization: Bearer any", f"{server.url}{JOBS}/{job.uuid}"]
@@ -158,7 +158,7 @@ console.log(JSON.stringify([job.status, polls]));
 
 
 def test_node(server):
-    node = shutil.which("node") or pytest.skip("there is no Node.js")
+    node = shutil.which("node") or pytest.skip("needs node on the PATH: install Node.js")
     server.step_per_poll = 5.0
     server.simulator.plan("no-changes")
     command = [node, "--input-type=module", "-e", NODE, "--", server.url, "base"]

@@ -10,7 +10,7 @@ import uuid as uuids
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_indexjob import (

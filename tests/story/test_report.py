@@ -20,7 +20,7 @@ from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.story.page import write_report
 from pytest_indexjob.story.record import record_test
 
-pytest.importorskip("jinja2")
+pytest.importorskip("jinja2", reason="needs Jinja2: pip install '.[test]'")
 
 JSON = (("Content-Type", "application/json"),)
 LIMITED = Response(
@@ -257,7 +257,7 @@ def chromium():
     if not importlib.util.find_spec("selenium"):
         pytest.skip("selenium is not installed: pip install 'pytest-indexjob[browser]'")
     if not CHROMIUM or not DRIVER:
-        pytest.skip("no chromium with its chromedriver on the PATH")
+        pytest.skip("needs chromium and chromedriver on the PATH: apt-get install chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -345,6 +345,7 @@ def page(chromium, tmp_path):
     assert page.requests() == set()
 
 
+@pytest.mark.slow
 def test_filter_by_outcome(page):
     page.open(records())
     buttons = {button.text: button for button in page.all(".tools button")}
@@ -361,6 +362,7 @@ def test_filter_by_outcome(page):
     assert len(page.names()) == 5
 
 
+@pytest.mark.slow
 def test_search_by_words(page):
     page.open(records())
     search = page.one("#search")
@@ -376,6 +378,7 @@ def test_search_by_words(page):
     assert page.names() == ["test_two"]
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_when_a_test_is_opened(page):
     page.open(records())
     assert page.all("main svg") == []
@@ -395,6 +398,7 @@ def test_a_picture_is_drawn_when_a_test_is_opened(page):
     assert page.all("#t1 svg") == []
 
 
+@pytest.mark.slow
 def test_exchanges_are_folded_and_show_their_bodies(page):
     page.open(records())
     page.unfold()
@@ -408,6 +412,7 @@ def test_exchanges_are_folded_and_show_their_bodies(page):
     assert json.loads(body)["job"]["data_source_jobs"][0]["failed_item_count"] == "1"
 
 
+@pytest.mark.slow
 def test_pointing_at_a_call_shows_it(page):
     page.open(records())
     page.unfold()
@@ -418,6 +423,7 @@ def test_pointing_at_a_call_shows_it(page):
     assert "25 s · fault: rate limit, retry-after 2 s" in page.panel()
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_is_enough(page):
     page.open(records())
     page.js("document.querySelector('#search').focus()")
@@ -443,6 +449,7 @@ def test_the_keyboard_alone_is_enough(page):
     assert len(page.all("#t0 .mark[tabindex='0']")) == 1
 
 
+@pytest.mark.slow
 def test_a_link_opens_its_test_and_a_lone_test_is_open(page):
     page.open(records(), fragment="#t2")
     assert page.one("#t2[open] .panel").is_displayed()
@@ -450,6 +457,7 @@ def test_a_link_opens_its_test_and_a_lone_test_is_open(page):
     assert page.one("#t0[open] .panel").is_displayed()
 
 
+@pytest.mark.slow
 def test_no_time_no_calls_and_two_jobs(page):
     other = [
         Exchange(Request("GET", f"{JOB_URL[:-1]}9"), each.response, None, each.at)
@@ -472,18 +480,21 @@ def test_no_time_no_calls_and_two_jobs(page):
     assert "job without uuid" in page.one("#t2 .picture").text
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said(page):
     page.open([record(exchanges=polls(*[files(at, 700) for at in range(700)]))])
     assert page.one("#t0 .gap").text == "… 200 changes left out …"
     assert len(page.all("#t0 .exchange")) == 500
 
 
+@pytest.mark.slow
 def test_a_body_that_was_left_out_is_said(page):
     page.open(large(), fragment="#t599")
     page.one("#t599 .exchange > summary").click()
     assert page.one("#t599 .absent").text.startswith("Left out")
 
 
+@pytest.mark.slow
 def test_hostile_text_runs_nothing(page):
     answer = job_answer(status=HOSTILE, phase=HOSTILE, uuid=HOSTILE, error_details=HOSTILE)
     raw = Response(502, (), HOSTILE.encode())
@@ -503,9 +514,12 @@ def test_hostile_text_runs_nothing(page):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 1280])
 def test_it_fits_and_is_accessible(page, theme, width):
-    axe = pytest.importorskip("axe_selenium_python", reason="axe-selenium-python is not installed")
+    axe = pytest.importorskip(
+        "axe_selenium_python", reason="needs axe-selenium-python: pip install '.[browser]'"
+    )
     page.look(theme=theme, width=width).open(records(), coverage=COVERAGE)
     page.unfold()
     page.all("#t0 .exchange")[2].click()
@@ -523,6 +537,7 @@ def test_it_fits_and_is_accessible(page, theme, width):
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
 
+@pytest.mark.slow
 def test_it_prints_in_light_colors_without_its_tools(page):
     page.open(records()).look(theme="dark", media="print")
     assert page.js("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -530,6 +545,7 @@ def test_it_prints_in_light_colors_without_its_tools(page):
     assert page.driver.execute_cdp_cmd("Page.printToPDF", {})["data"]
 
 
+@pytest.mark.slow
 def test_two_thousand_tests_open_and_filter_at_once(page, two_thousand):
     page.open(two_thousand, coverage=COVERAGE)
     page.one("#search").send_keys("test_1999")
@@ -538,6 +554,7 @@ def test_two_thousand_tests_open_and_filter_at_once(page, two_thousand):
     assert page.one("#t1999 .mark").is_displayed()
 
 
+@pytest.mark.slow
 def test_six_thousand_polls_are_drawn_as_few_shapes(page):
     page.open([record(exchanges=polls(*[RUNNING] * 6_000))])
     page.one("#t0 .mark")

@@ -18,6 +18,8 @@ from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import dump
 
 pytest_plugins = ["pytester"]
+# Suites of users, which run against the built wheel: `nox -s downstream`.
+collect_ignore = ["downstream"]
 
 # pytester forgets what an inner run imported. Importing it anew for each inner run is slow, and
 # libyaml can't be imported twice: so the modules are here before the first inner run.

@@ -1,8 +1,9 @@
-"""Strategies for Hypothesis: jobs, their JSON, whole lives of jobs, and faults.
+"""Strategies for Hypothesis: jobs, their JSON, their whole lives, knowledge bases, and faults.
 
 Needs ``pip install 'pytest-indexjob[hypothesis]'``. An example shrinks to what matters, and its
 ``repr`` is code that can be pasted into a test, after ``import datetime`` and the names of this
-package that stand in it.
+package that stand in it. The parts of a knowledge base are in
+``pytest_indexjob.api.knowledge_bases``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from pytest_indexjob.api.calls import CALLS
+from pytest_indexjob.api.knowledge_bases import (
+    NUMBER,
+    SOURCE_KINDS,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     OUTCOMES,
@@ -81,6 +88,19 @@ def lifecycles(*, endless: bool = False) -> st.SearchStrategy[Scenario]:
     itself.
     """
     return _ENDLESS_LIFECYCLES if endless else _LIFECYCLES
+
+
+def knowledge_bases() -> st.SearchStrategy[KnowledgeBase]:
+    """Knowledge bases that are valid by the published OpenAPI, with a last job or without one.
+
+    The last job's parts need not agree with each other.
+    """
+    return _KNOWLEDGE_BASES
+
+
+def knowledge_base_data_sources() -> st.SearchStrategy[KnowledgeBaseDataSource]:
+    """Data sources of a knowledge base, of every kind, valid by the published OpenAPI."""
+    return _BASE_SOURCES
 
 
 def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
@@ -164,27 +184,30 @@ _VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     TIME: _TIMES,
     TEXT: _TEXTS,
     BOOL: st.booleans(),
+    NUMBER: st.floats(0, 1),
 }
 
 
 def _values(kind: Kind) -> st.SearchStrategy[Any]:
     if kind.items:
-        return st.lists(_VALUES[kind.items], max_size=3).map(tuple)
-    return _VALUES[kind]
+        return st.lists(_values(kind.items), max_size=3).map(tuple)
+    if kind.enum:
+        return st.sampled_from([*kind.enum])
+    return _models(kind.model) if kind.model else _VALUES[kind]
 
 
-def _fields(model: type[WireModel]) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
-    """A strategy for each field but the enums and the data sources, which are drawn together."""
+def _fields(
+    model: type[WireModel], drawn_apart: Sequence[str] = ()
+) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
+    """A strategy for each field but those that are drawn apart."""
     fields = [
-        (name, _values(kind))
-        for name, kind in model.kinds().items()
-        if not kind.enum and name != "data_source_jobs"
+        (name, _values(kind)) for name, kind in model.kinds().items() if name not in drawn_apart
     ]
     return (*fields, ("extra", _UNKNOWN_FIELDS))
 
 
-_SOURCE_FIELDS = _fields(IndexedDataSource)
-_JOB_FIELDS = _fields(IndexingJob)
+_SOURCE_FIELDS = _fields(IndexedDataSource, ("status",))
+_JOB_FIELDS = _fields(IndexingJob, ("status", "phase", "data_source_jobs"))
 # Most statuses come with the phase that the service sends beside them; the simplest is that nothing
 # is said.
 _STANDINGS = (
@@ -204,22 +227,74 @@ def _some(draw: st.DrawFn, fields: Sequence[tuple[str, st.SearchStrategy[Any]]])
     return {fields[at][0]: draw(fields[at][1]) for at in chosen}
 
 
-def _data_source(draw: st.DrawFn) -> IndexedDataSource:
-    return IndexedDataSource(status=draw(_SOURCE_STATUSES), **_some(draw, _SOURCE_FIELDS))
+def _models(model: type[Any]) -> st.SearchStrategy[Any]:
+    """A model with some of its fields."""
+    fields = _fields(model)
+    return st.composite(lambda draw: model(**_some(draw, fields)))()
 
 
-_DATA_SOURCES = st.composite(_data_source)()
+@st.composite
+def _source(draw: st.DrawFn, statuses: st.SearchStrategy[DataSourceStatus]) -> IndexedDataSource:
+    return IndexedDataSource(status=draw(statuses), **_some(draw, _SOURCE_FIELDS))
 
 
-def _indexing_job(draw: st.DrawFn) -> IndexingJob:
-    status, phase = draw(_STANDING)
+@st.composite
+def _job(
+    draw: st.DrawFn,
+    standings: st.SearchStrategy[tuple[IndexingJobStatus, IndexingJobPhase]],
+    sources: st.SearchStrategy[IndexedDataSource],
+) -> IndexingJob:
+    status, phase = draw(standings)
     fields = _some(draw, _JOB_FIELDS)
     # Each drawn as a whole, so that shrinking can take it out as a whole.
-    sources = tuple(draw(_DATA_SOURCES) for _ in range(draw(_SOURCE_NUMBERS)))
-    return IndexingJob(status=status, phase=phase, data_source_jobs=sources, **fields)
+    drawn = tuple(draw(sources) for _ in range(draw(_SOURCE_NUMBERS)))
+    return IndexingJob(status=status, phase=phase, data_source_jobs=drawn, **fields)
 
 
-_INDEXING_JOBS = st.composite(_indexing_job)()
+_DATA_SOURCES = _source(_SOURCE_STATUSES)
+_INDEXING_JOBS = _job(_STANDING, _DATA_SOURCES)
+
+# Knowledge bases, with values of the contract alone.
+
+_VALID_SOURCES = _source(st.sampled_from([*DataSourceStatus]))
+_VALID_STANDINGS = [(outcome.status, outcome.phase) for outcome in OUTCOMES.values()]
+_VALID_JOBS = _job(st.sampled_from(_VALID_STANDINGS), _VALID_SOURCES)
+_VALID_UUIDS = _UUIDS.filter(bool)
+_BASE_NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0189-.", min_size=3, max_size=63)
+_BASE_FIELDS = (
+    *_fields(KnowledgeBase, ("uuid", "name", "last_indexing_job")),
+    ("name", _BASE_NAMES),
+)
+_BASE_SOURCE_FIELDS = _fields(
+    KnowledgeBaseDataSource, ("uuid", "last_datasource_indexing_job", *SOURCE_KINDS)
+)
+_SOURCES_OF_KINDS = st.one_of(
+    [
+        st.tuples(st.just(name), _values(KnowledgeBaseDataSource.kinds()[name]))
+        for name in SOURCE_KINDS
+    ]
+)
+
+
+@st.composite
+def _knowledge_base(draw: st.DrawFn) -> KnowledgeBase:
+    fields = _some(draw, _BASE_FIELDS)
+    job = draw(st.none() | _VALID_JOBS)
+    return KnowledgeBase(uuid=draw(_VALID_UUIDS), last_indexing_job=job, **fields)
+
+
+@st.composite
+def _base_source(draw: st.DrawFn) -> KnowledgeBaseDataSource:
+    kind, value = draw(_SOURCES_OF_KINDS)
+    fields = _some(draw, _BASE_SOURCE_FIELDS)
+    part = draw(st.none() | _VALID_SOURCES)
+    return KnowledgeBaseDataSource(
+        uuid=draw(_VALID_UUIDS), last_datasource_indexing_job=part, **{kind: value}, **fields
+    )
+
+
+_KNOWLEDGE_BASES = _knowledge_base()
+_BASE_SOURCES = _base_source()
 
 # The wire. Here too the simplest of each value is that the field is not there.
 

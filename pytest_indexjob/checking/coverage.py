@@ -633,7 +633,7 @@ def parse_left_out(lines: Sequence[str]) -> dict[str, str]:
 
     Raises ``ValueError`` for an unknown item, naming those most like it, and for a missing reason.
     """
-    left_out = {}
+    left_out: dict[str, str] = {}
     for line in filter(None, (" ".join(line.split()) for line in lines)):
         item, reason = _split(line)
         group, _, name = item.partition(":")

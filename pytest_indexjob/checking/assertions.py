@@ -355,8 +355,9 @@ def _parsed(content: bytes, wanted: str) -> Any:
     try:
         return read(None, 200, content).json
     except DecodeError as error:
+        said = str(error).removeprefix("$: ")
         raise AssertionError(
-            f"expected an answer with {wanted}, but its body can't be read: {error.problem}"
+            f"expected an answer with {wanted}, but its body can't be read: {said}"
         ) from None
 
 

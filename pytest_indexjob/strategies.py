@@ -113,9 +113,8 @@ def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
     return _MISBEHAVIOURS
 
 
-# Values of fields. A draw takes some 30 us, so each value is made of one; and its simplest is the
-# field's default, which a repr leaves out: that is what makes an example shrink to the fields that
-# matter.
+# Values of fields. A draw takes some 30 us, so each value takes one draw. The simplest value is the
+# field's default, which a repr leaves out: so an example shrinks to the fields that matter.
 
 _MOMENT = datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC)  # the start of a job that was seen live
 # What Go's zero time and an unset clock look like, and the last moment of RFC 3339.
@@ -124,7 +123,7 @@ _ODD_MOMENTS = (
     datetime(1970, 1, 1, tzinfo=UTC),
     datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
 )
-# The reference's own example has the quotes; other identifiers are what code must not choke on.
+# The reference's own example has quotes around it. Code must not choke on the others either.
 _ODD_UUIDS = ('"123e4567-e89b-12d3-a456-426614174000"', "not a uuid", "../é")
 
 
@@ -208,8 +207,8 @@ def _fields(
 
 _SOURCE_FIELDS = _fields(IndexedDataSource, ("status",))
 _JOB_FIELDS = _fields(IndexingJob, ("status", "phase", "data_source_jobs"))
-# Most statuses come with the phase that the service sends beside them; the simplest is that nothing
-# is said.
+# Most statuses come with the phase that the service sends beside them. The simplest job has
+# neither.
 _STANDINGS = (
     (IndexingJobStatus.UNKNOWN, IndexingJobPhase.UNKNOWN),
     *(2 * tuple((outcome.status, outcome.phase) for outcome in OUTCOMES.values())),
@@ -222,7 +221,7 @@ _CHOICES = st.binary(max_size=16)
 
 
 def _some(draw: st.DrawFn, fields: Sequence[tuple[str, st.SearchStrategy[Any]]]) -> dict[str, Any]:
-    """Values for some of the fields, for four on an average. The bytes of one draw choose which."""
+    """Values for some of the fields, for four on average. The bytes of one draw choose which."""
     chosen = sorted({byte % len(fields) for byte in draw(_CHOICES)})
     return {fields[at][0]: draw(fields[at][1]) for at in chosen}
 
@@ -296,7 +295,7 @@ def _base_source(draw: st.DrawFn) -> KnowledgeBaseDataSource:
 _KNOWLEDGE_BASES = _knowledge_base()
 _BASE_SOURCES = _base_source()
 
-# The wire. Here too the simplest of each value is that the field is not there.
+# The wire. Here too the simplest value is an absent field.
 
 _LEFT_OUT = object()
 _ABSENT = st.sampled_from((_LEFT_OUT, None, ""))
@@ -382,7 +381,7 @@ _WIRE_JOBS = st.composite(_wire_job)()
 
 
 class _End(NamedTuple):
-    """An end of a job: which counts a data source of it may have, and which the first one must."""
+    """An end of a job: counts that its data sources may have, and that the first must have."""
 
     outcome: Outcome
     may: tuple[str, ...]

@@ -208,11 +208,11 @@ def assert_finished(job: object) -> IndexingJob:
 
 
 def assert_consistent(job: object) -> IndexingJob:
-    """Assert what holds of every job that the live service was seen to send, and return the job.
+    """Assert that a job does not contradict itself, and return the job.
 
-    Times in order, no more completed than there is, status, phase and data sources not against each
-    other, an end for a job that has ended. Not that all was indexed: unchanged files count as
-    skipped, so ``indexed == total`` is no end.
+    The live service was seen to send only such jobs: times are in order, no count is above its
+    total, status, phase and data sources go together, and a job that has ended has a
+    ``finished_at``. Not checked is that all was indexed: unchanged files count as skipped.
     """
     __tracebackhide__ = True
     read = as_job(job)
@@ -254,8 +254,8 @@ def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> N
             continue
         if life and life[-1].is_terminal:
             raise AssertionError(
-                f"poll {number} says {status.name} after the end, {life[-1].name}: an end is for"
-                " good"
+                f"poll {number} says {status.name} after the end, {life[-1].name}: a job that has"
+                " ended stays so"
             )
         life.append(status)
     if not _matches(life, pattern):
@@ -582,7 +582,7 @@ def _fail(
 
 
 def _error(source: IndexedDataSource) -> str:
-    # Between words: of a secret that was cut in two no redaction would find the half.
+    # Cut between words, as redaction does not find half a secret.
     text = ": ".join(part for part in (source.error_msg, source.error_details) if part)
     return textwrap.shorten(text, 200, placeholder=" ...")
 
@@ -590,7 +590,7 @@ def _error(source: IndexedDataSource) -> str:
 def _table(job: IndexingJob, fields: set[str], wrong: Sequence[IndexedDataSource]) -> list[str]:
     if not job.data_source_jobs:
         return ["(no data sources)"]
-    # The offending rows first in the count of those shown.
+    # The offending rows come first, so that they are among those shown.
     shown = sorted(job.data_source_jobs, key=lambda source: source not in wrong)[:_MOST_ROWS]
     rows = [list(_COLUMNS)]
     rows += [
@@ -618,7 +618,7 @@ def _cell(source: IndexedDataSource, field: str, fields: set[str], wrong: bool) 
 
 
 def explain_comparison(op: str, left: object, right: object) -> list[str] | None:
-    """What pytest is to say of a failed plain comparison, or ``None`` where it is none of ours."""
+    """What pytest should say of a failed plain comparison; ``None`` where neither side is ours."""
     if op not in ("==", "!=", "is", "is not"):
         return None
     for ours, other in ((left, right), (right, left)):

@@ -43,7 +43,7 @@ from pytest_indexjob.whole_file import write_whole
 
 VERSION = 1
 _FORMAT = "pytest-indexjob outcome coverage"
-# what every file begins with, so that a cut one is told from a stranger's
+# Every file begins with this, so a file that was cut short is told from another program's file.
 _HEAD = f'{{\n  "format": "{_FORMAT}",'
 _LARGEST_FILE = 8 * 1024 * 1024
 _MOST_TESTS = 2**53
@@ -51,14 +51,14 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Item(NamedTuple):
-    """One thing to be given. ``serve`` is the line that, in a test, would serve it."""
+    """One thing that code can be given. ``serve`` is the line of a test that would give it."""
 
     group: str
     name: str
     serve: str
 
 
-# What each group is of, in the order of the table.
+# The title of each group, in the order of the table.
 _GROUPS = {
     "status": "job statuses",
     "phase": "phases",
@@ -113,7 +113,7 @@ _BODY_FAULTS = ("invalid-json", "empty-body", "wrong-content-type", "redirect")
 
 
 def _names_served(name_of: Callable[[Outcome], str]) -> dict[str, str]:
-    """What the outcomes say under a name, and the line that serves it."""
+    """The names that the outcomes have, each with the line that serves it."""
     served: dict[str, str] = {}
     for scenario, outcome in OUTCOMES.items():
         # The plain scenario runs, then ends COMPLETED.
@@ -170,7 +170,7 @@ ITEMS: Mapping[str, Item] = MappingProxyType(
     }
 )
 
-# Pairs that nobody listed are kept too: a table of what comes with what shows them.
+# Pairs that are no item are counted too: the table and the page show them.
 _PAIR = re.compile(r"pair:([A-Z0-9_]{1,40})×([A-Z0-9_]{1,40})", re.ASCII)
 
 
@@ -193,7 +193,7 @@ _JOB_COUNTS = IndexingJob.counts()
 
 def outcomes_of(exchanges: Iterable[Exchange]) -> frozenset[str]:
     """The items that these exchanges gave to the code under test."""
-    # Polls repeat each other: equal sets are one here, and each answer's is worked out once.
+    # Polls repeat each other: of equal results the set keeps one, and a cache keeps each answer's.
     found: set[frozenset[str]] = set()
     for exchange in exchanges:
         response = exchange.response
@@ -210,8 +210,8 @@ def _outcomes_of_response(method: str, url: str, response: Response) -> frozense
     if response.cut_after is not None:
         return _CUT  # half an answer gives no job
     body = response.body if method != "HEAD" else b""
-    # No object is an encoded body, and looking for a header that is not there takes as long as the
-    # rest.
+    # A body that begins with a brace is not encoded. To look for a header that is absent takes as
+    # long as all the rest.
     encoding = "" if body[:1] == b"{" else response.header("content-encoding")
     work = _outcomes_of_answer if len(body) <= _SMALL_BODY else _outcomes_of_large_answer
     return work(
@@ -237,7 +237,7 @@ def _examined(
         found.add(f"http:{status}")
     if call and not call.startswith("jobs.") and f"knowledge_base:{status}" in ITEMS:
         found.add(f"knowledge_base:{status}")
-    if 300 <= status < 400 and status != 304:  # which leads nowhere else
+    if 300 <= status < 400 and status != 304:  # 304 leads nowhere else
         found.add("fault:redirect")
     if 200 <= status < 300:
         plain = decoded(body, encoding)
@@ -387,7 +387,7 @@ def _of_value(group: str, enum: type[WireEnum], value: object) -> Iterator[str]:
 def _name(enum: type[WireEnum], value: object) -> str:
     """A value's name within a pair.
 
-    One that the contract doesn't know may hold anything, and is kept if harmless.
+    A value that the contract doesn't know may be any text: it is kept if it is harmless.
     """
     if value in (None, ""):
         return "UNKNOWN"
@@ -400,7 +400,7 @@ def _name(enum: type[WireEnum], value: object) -> str:
 
 
 def _count(value: object) -> int:
-    """A count, of a number or of digits; 0 for what is none."""
+    """A count that is written as a number or as digits; 0 for anything else."""
     if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
         return int(value)
     return value if isinstance(value, int) else 0
@@ -410,7 +410,7 @@ def _count(value: object) -> int:
 
 
 class CoverageFileError(IndexJobError):
-    """A file is no coverage that can be read.
+    """A file can't be read as outcome coverage.
 
     ``path`` is the file, ``problem`` what is wrong with it.
     """
@@ -435,7 +435,7 @@ class Coverage:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def add(self, items: Iterable[str]) -> None:
-        """Add one test, which was given these items. Raises ``ValueError`` for what is no item."""
+        """Add one test, which was given these items. Raises ``ValueError`` for another text."""
         given = frozenset(items)
         wrong = sorted(item for item in given if not _is_item(item))
         if wrong:
@@ -608,8 +608,8 @@ def combine(
 ) -> tuple[Coverage, list[CoverageFileError]]:
     """The coverages of several files added up; a file named twice counts once.
 
-    Raises ``CoverageFileError`` for the first broken one; with ``skip_broken`` they are left out,
-    and told of.
+    Raises ``CoverageFileError`` for the first broken file. With ``skip_broken`` the broken files are
+    left out, and their errors are given back.
     """
     whole, broken = Coverage(), []
     for path in {Path(path).absolute(): path for path in paths}.values():
@@ -655,7 +655,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _hint(item: str) -> str:
-    # Whatever its case and its dashes, with its group or without; × is hard to type.
+    # Compared without case and punctuation, with the group or without it; × is hard to type.
     def plain(text: str) -> str:
         return re.sub(r"[\W_]", "", text.lower().replace("×", "x"))
 

@@ -608,7 +608,7 @@ def combine(
 ) -> tuple[Coverage, list[CoverageFileError]]:
     """The coverages of several files added up; a file named twice counts once.
 
-    Raises ``CoverageFileError`` for the first broken file. With ``skip_broken`` the broken files are
+    Raises ``CoverageFileError`` for the first broken file. With ``skip_broken`` broken files are
     left out, and their errors are given back.
     """
     whole, broken = Coverage(), []

@@ -311,7 +311,8 @@ def _body_of(value: object, wanted: str) -> dict[str, Any]:
     elif isinstance(value, KnowledgeBase | KnowledgeBaseDataSource):
         body = value.to_wire()
     elif isinstance(value, bytes | bytearray) or (isinstance(value, str) and _is_json(value)):
-        body = _parsed(value.encode() if isinstance(value, str) else bytes(value), wanted)
+        content = value.encode("utf-8", "replace") if isinstance(value, str) else bytes(value)
+        body = _parsed(content, wanted)
     else:
         body = dict(value) if isinstance(value, Mapping) else value
     if not isinstance(body, dict):

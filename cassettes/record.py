@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import requests
 
-from pytest_indexjob.api.calls import API_URL
+from pytest_indexjob.api.calls import API_URL, Call, named
 from pytest_indexjob.api.client import IndexingJobClient
 from pytest_indexjob.api.errors import ApiError, DecodeError
 from pytest_indexjob.exchange import Interaction, Request, Response
@@ -35,12 +35,36 @@ LIVES = ("completed-with-skips", "no-changes", "partial", "failed", "error", "ca
 SHORT = 65.0
 
 
+class Asker(NamedTuple):
+    """Asks a service: by this project's client for jobs, by its session for all else."""
+
+    client: IndexingJobClient
+    session: requests.Session
+    url: str
+    clock: VirtualClock
+
+    def call(self, name: str, *arguments: str, query: str = "", body: Any = None) -> Any:
+        """Make a call by its name; gives the JSON of the answer."""
+        call: Call = named(name)
+        url = f"{self.url}{call.path_with(*arguments)}{query}"
+        headers = {"Accept": "application/json", "Authorization": "Bearer any"}
+        return self.session.request(call.method, url, json=body, headers=headers, timeout=10).json()
+
+    def poll_database(self, uuid: str) -> Any:
+        """Ask for a knowledge base every 15 s until its database is online; gives the last one."""
+        while True:
+            answer = self.call("knowledge_bases.get", uuid)
+            if answer["database_status"] == "ONLINE":
+                return answer["knowledge_base"]
+            self.clock.sleep(15)
+
+
 class Story(NamedTuple):
     """Which service is asked, and what is asked of it."""
 
     name: str
     simulator: Simulator
-    ask: Callable[[IndexingJobClient], object]
+    ask: Callable[[Asker], object]
 
 
 def simulator(**settings: Any) -> Simulator:
@@ -53,7 +77,7 @@ def fetched(name: str, scenario: str, after: float, **overrides: Any) -> Story:
     service = simulator()
     job = service.start(scenario, **overrides)
     service.clock.sleep(after)
-    return Story(name, service, lambda client: client.get(job.uuid))
+    return Story(name, service, lambda asker: asker.client.get(job.uuid))
 
 
 def lives() -> Iterator[Story]:
@@ -64,7 +88,7 @@ def lives() -> Iterator[Story]:
         # A user looks for the usual end by the usual word.
         name = "completed" if scenario == "completed-with-skips" else scenario
         service.clock.sleep(5)
-        yield Story(name, service, lambda client, uuid=job.uuid: client.wait(uuid))  # type: ignore[misc]
+        yield Story(name, service, lambda asker, uuid=job.uuid: asker.client.wait(uuid))  # type: ignore[misc]
 
 
 def single_answers() -> Iterator[Story]:
@@ -80,14 +104,14 @@ def errors() -> Iterator[Story]:
     """Errors that stay, and errors that pass."""
     strict = simulator(token="another")  # noqa: S106  # none that opens anything
     job = strict.start()
-    yield Story("unauthorized", strict, lambda client: client.get(job.uuid))
-    yield Story("not-found", simulator(), lambda client: client.get(job.uuid))
+    yield Story("unauthorized", strict, lambda asker: asker.client.get(job.uuid))
+    yield Story("not-found", simulator(), lambda asker: asker.client.get(job.uuid))
     for name, fault in (("rate-limited", "rate-limit"), ("server-error", "server-error")):
         service = simulator()
         service.start("completed-with-skips", duration=SHORT)
         service.clock.sleep(SHORT)
         service.inject(fault)
-        yield Story(name, service, lambda client: client.get(job.uuid))
+        yield Story(name, service, lambda asker: asker.client.get(job.uuid))
 
 
 def other_calls() -> Iterator[Story]:
@@ -97,22 +121,70 @@ def other_calls() -> Iterator[Story]:
         service.start("completed-with-skips", duration=SHORT)
     service.clock.sleep(SHORT)
     job = service.jobs[0]
-    yield Story("list-three-pages", service, lambda client: list(client.iterate(per_page=2)))
+    yield Story("list-three-pages", service, lambda asker: list(asker.client.iterate(per_page=2)))
     base = job.knowledge_base_uuid
-    yield Story("knowledge-base-jobs", service, lambda client: client.list_for_knowledge_base(base))
-    yield Story("data-sources", service, lambda client: client.data_sources(job.uuid))
-    yield Story("report-url", service, lambda client: client.details_signed_url(job.uuid))
-    yield Story("create", simulator(), lambda client: client.create(base))
     yield Story(
-        "create-conflict", simulator(), lambda client: (client.create(base), client.create(base))
+        "knowledge-base-jobs", service, lambda asker: asker.client.list_for_knowledge_base(base)
+    )
+    yield Story("data-sources", service, lambda asker: asker.client.data_sources(job.uuid))
+    yield Story("report-url", service, lambda asker: asker.client.details_signed_url(job.uuid))
+    yield Story("create", simulator(), lambda asker: asker.client.create(base))
+    yield Story(
+        "create-conflict",
+        simulator(),
+        lambda asker: (asker.client.create(base), asker.client.create(base)),
     )
     running = simulator()
     running.start("completed", duration=SHORT)
     running.clock.sleep(40)
-    yield Story("cancel", running, lambda client: (client.cancel(job.uuid), client.wait(job.uuid)))
+    yield Story(
+        "cancel",
+        running,
+        lambda asker: (asker.client.cancel(job.uuid), asker.client.wait(job.uuid)),
+    )
 
 
-def record(service: Any, clock: VirtualClock, ask: Callable[[IndexingJobClient], object]) -> str:
+SOURCE = {"spaces_data_source": {"bucket_name": "documents", "region": "nyc3"}}
+
+
+def ingest(asker: Asker) -> None:
+    """A knowledge base from its making to its end: its job starts when its database is online."""
+    body = {"name": "documents", "region": "tor1", "datasources": [SOURCE]}
+    uuid = asker.call("knowledge_bases.create", body=body)["knowledge_base"]["uuid"]
+    job = asker.poll_database(uuid)["last_indexing_job"]
+    asker.call("data_sources.list", uuid)
+    asker.client.wait(job["uuid"])
+    asker.call("knowledge_bases.get", uuid)
+    asker.call("knowledge_bases.delete", uuid)
+
+
+def provisioning(asker: Asker) -> None:
+    """A knowledge base without data sources, whose database takes its time."""
+    made = asker.call("knowledge_bases.create", body={"name": "documents", "region": "tor1"})
+    uuid = made["knowledge_base"]["uuid"]
+    asker.call("jobs.create", body={"knowledge_base_uuid": uuid})  # refused: it is too early
+    asker.poll_database(uuid)
+
+
+def two_pages(asker: Asker) -> None:
+    """A list of knowledge bases, two on a page."""
+    for page in (1, 2):
+        asker.call("knowledge_bases.list", query=f"?page={page}&per_page=2")
+
+
+def knowledge_bases() -> Iterator[Story]:
+    """What code does with the knowledge base around a job."""
+    service = simulator(database_delay=SHORT)
+    service.plan("completed-with-skips", duration=SHORT)
+    yield Story("knowledge-base-ingest", service, ingest)
+    yield Story("database-provisioning", simulator(database_delay=SHORT), provisioning)
+    service = simulator()
+    for name in ("manuals", "letters", "invoices"):
+        service.add_knowledge_base(name)
+    yield Story("knowledge-bases-two-pages", service, two_pages)
+
+
+def record(service: Any, clock: VirtualClock, ask: Callable[[Asker], object]) -> str:
     """The text of the cassette of one story."""
     interactions: list[Interaction] = []
     redaction = Redaction()
@@ -139,7 +211,7 @@ def record(service: Any, clock: VirtualClock, ask: Callable[[IndexingJobClient],
             "any", base_url=server.url, session=session, clock=clock, retries=1
         )
         with suppress(ApiError, DecodeError):  # errors are stories too
-            ask(client)
+            ask(Asker(client, session, server.url, clock))
     server.stop()
     return dump(interactions, PROVENANCE)
 
@@ -148,12 +220,12 @@ def main(folder: Path) -> None:
     """Write every recording to a folder."""
     texts = {
         story.name: record(story.simulator, story.simulator.clock, story.ask)  # type: ignore[arg-type]
-        for stories in (lives(), single_answers(), errors(), other_calls())
+        for stories in (lives(), single_answers(), errors(), other_calls(), knowledge_bases())
         for story in stories
     }
     uuid = example_job()["uuid"]
     texts["documented-example"] = record(
-        DocumentedExample(), VirtualClock(), lambda client: client.get(uuid)
+        DocumentedExample(), VirtualClock(), lambda asker: asker.client.get(uuid)
     )
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")

@@ -1,8 +1,9 @@
-"""Strategies for Hypothesis: jobs, their JSON, whole lives of jobs, and faults.
+"""Strategies for Hypothesis: jobs, their JSON, their whole lives, knowledge bases, and faults.
 
 Needs ``pip install 'pytest-indexjob[hypothesis]'``. An example shrinks to what matters, and its
 ``repr`` is code that can be pasted into a test, after ``import datetime`` and the names of this
-package that stand in it.
+package that stand in it. The parts of a knowledge base are in
+``pytest_indexjob.api.knowledge_bases``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from pytest_indexjob.api.calls import CALLS
+from pytest_indexjob.api.knowledge_bases import (
+    NUMBER,
+    SOURCE_KINDS,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     OUTCOMES,
@@ -83,6 +90,19 @@ def lifecycles(*, endless: bool = False) -> st.SearchStrategy[Scenario]:
     return _ENDLESS_LIFECYCLES if endless else _LIFECYCLES
 
 
+def knowledge_bases() -> st.SearchStrategy[KnowledgeBase]:
+    """Knowledge bases that are valid by the published OpenAPI, with a last job or without one.
+
+    The last job's parts need not agree with each other.
+    """
+    return _KNOWLEDGE_BASES
+
+
+def knowledge_base_data_sources() -> st.SearchStrategy[KnowledgeBaseDataSource]:
+    """Data sources of a knowledge base, of every kind, valid by the published OpenAPI."""
+    return _BASE_SOURCES
+
+
 def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
     """Faults: lists of ``(fault, times, on)``.
 
@@ -93,9 +113,8 @@ def misbehaviours() -> st.SearchStrategy[list[Misbehaviour]]:
     return _MISBEHAVIOURS
 
 
-# Values of fields. A draw takes some 30 us, so each value is made of one; and its simplest is the
-# field's default, which a repr leaves out: that is what makes an example shrink to the fields that
-# matter.
+# Values of fields. A draw takes some 30 us, so each value takes one draw. The simplest value is the
+# field's default, which a repr leaves out: so an example shrinks to the fields that matter.
 
 _MOMENT = datetime(2025, 10, 31, 1, 8, 33, tzinfo=UTC)  # the start of a job that was seen live
 # What Go's zero time and an unset clock look like, and the last moment of RFC 3339.
@@ -104,7 +123,7 @@ _ODD_MOMENTS = (
     datetime(1970, 1, 1, tzinfo=UTC),
     datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
 )
-# The reference's own example has the quotes; other identifiers are what code must not choke on.
+# The reference's own example has quotes around it. Code must not choke on the others either.
 _ODD_UUIDS = ('"123e4567-e89b-12d3-a456-426614174000"', "not a uuid", "../é")
 
 
@@ -164,29 +183,32 @@ _VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     TIME: _TIMES,
     TEXT: _TEXTS,
     BOOL: st.booleans(),
+    NUMBER: st.floats(0, 1),
 }
 
 
 def _values(kind: Kind) -> st.SearchStrategy[Any]:
     if kind.items:
-        return st.lists(_VALUES[kind.items], max_size=3).map(tuple)
-    return _VALUES[kind]
+        return st.lists(_values(kind.items), max_size=3).map(tuple)
+    if kind.enum:
+        return st.sampled_from([*kind.enum])
+    return _models(kind.model) if kind.model else _VALUES[kind]
 
 
-def _fields(model: type[WireModel]) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
-    """A strategy for each field but the enums and the data sources, which are drawn together."""
+def _fields(
+    model: type[WireModel], drawn_apart: Sequence[str] = ()
+) -> tuple[tuple[str, st.SearchStrategy[Any]], ...]:
+    """A strategy for each field but those that are drawn apart."""
     fields = [
-        (name, _values(kind))
-        for name, kind in model.kinds().items()
-        if not kind.enum and name != "data_source_jobs"
+        (name, _values(kind)) for name, kind in model.kinds().items() if name not in drawn_apart
     ]
     return (*fields, ("extra", _UNKNOWN_FIELDS))
 
 
-_SOURCE_FIELDS = _fields(IndexedDataSource)
-_JOB_FIELDS = _fields(IndexingJob)
-# Most statuses come with the phase that the service sends beside them; the simplest is that nothing
-# is said.
+_SOURCE_FIELDS = _fields(IndexedDataSource, ("status",))
+_JOB_FIELDS = _fields(IndexingJob, ("status", "phase", "data_source_jobs"))
+# Most statuses come with the phase that the service sends beside them. The simplest job has
+# neither.
 _STANDINGS = (
     (IndexingJobStatus.UNKNOWN, IndexingJobPhase.UNKNOWN),
     *(2 * tuple((outcome.status, outcome.phase) for outcome in OUTCOMES.values())),
@@ -199,29 +221,81 @@ _CHOICES = st.binary(max_size=16)
 
 
 def _some(draw: st.DrawFn, fields: Sequence[tuple[str, st.SearchStrategy[Any]]]) -> dict[str, Any]:
-    """Values for some of the fields, for four on an average. The bytes of one draw choose which."""
+    """Values for some of the fields, for four on average. The bytes of one draw choose which."""
     chosen = sorted({byte % len(fields) for byte in draw(_CHOICES)})
     return {fields[at][0]: draw(fields[at][1]) for at in chosen}
 
 
-def _data_source(draw: st.DrawFn) -> IndexedDataSource:
-    return IndexedDataSource(status=draw(_SOURCE_STATUSES), **_some(draw, _SOURCE_FIELDS))
+def _models(model: type[Any]) -> st.SearchStrategy[Any]:
+    """A model with some of its fields."""
+    fields = _fields(model)
+    return st.composite(lambda draw: model(**_some(draw, fields)))()
 
 
-_DATA_SOURCES = st.composite(_data_source)()
+@st.composite
+def _source(draw: st.DrawFn, statuses: st.SearchStrategy[DataSourceStatus]) -> IndexedDataSource:
+    return IndexedDataSource(status=draw(statuses), **_some(draw, _SOURCE_FIELDS))
 
 
-def _indexing_job(draw: st.DrawFn) -> IndexingJob:
-    status, phase = draw(_STANDING)
+@st.composite
+def _job(
+    draw: st.DrawFn,
+    standings: st.SearchStrategy[tuple[IndexingJobStatus, IndexingJobPhase]],
+    sources: st.SearchStrategy[IndexedDataSource],
+) -> IndexingJob:
+    status, phase = draw(standings)
     fields = _some(draw, _JOB_FIELDS)
     # Each drawn as a whole, so that shrinking can take it out as a whole.
-    sources = tuple(draw(_DATA_SOURCES) for _ in range(draw(_SOURCE_NUMBERS)))
-    return IndexingJob(status=status, phase=phase, data_source_jobs=sources, **fields)
+    drawn = tuple(draw(sources) for _ in range(draw(_SOURCE_NUMBERS)))
+    return IndexingJob(status=status, phase=phase, data_source_jobs=drawn, **fields)
 
 
-_INDEXING_JOBS = st.composite(_indexing_job)()
+_DATA_SOURCES = _source(_SOURCE_STATUSES)
+_INDEXING_JOBS = _job(_STANDING, _DATA_SOURCES)
 
-# The wire. Here too the simplest of each value is that the field is not there.
+# Knowledge bases, with values of the contract alone.
+
+_VALID_SOURCES = _source(st.sampled_from([*DataSourceStatus]))
+_VALID_STANDINGS = [(outcome.status, outcome.phase) for outcome in OUTCOMES.values()]
+_VALID_JOBS = _job(st.sampled_from(_VALID_STANDINGS), _VALID_SOURCES)
+_VALID_UUIDS = _UUIDS.filter(bool)
+_BASE_NAMES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0189-.", min_size=3, max_size=63)
+_BASE_FIELDS = (
+    *_fields(KnowledgeBase, ("uuid", "name", "last_indexing_job")),
+    ("name", _BASE_NAMES),
+)
+_BASE_SOURCE_FIELDS = _fields(
+    KnowledgeBaseDataSource, ("uuid", "last_datasource_indexing_job", *SOURCE_KINDS)
+)
+_SOURCES_OF_KINDS = st.one_of(
+    [
+        st.tuples(st.just(name), _values(KnowledgeBaseDataSource.kinds()[name]))
+        for name in SOURCE_KINDS
+    ]
+)
+
+
+@st.composite
+def _knowledge_base(draw: st.DrawFn) -> KnowledgeBase:
+    fields = _some(draw, _BASE_FIELDS)
+    job = draw(st.none() | _VALID_JOBS)
+    return KnowledgeBase(uuid=draw(_VALID_UUIDS), last_indexing_job=job, **fields)
+
+
+@st.composite
+def _base_source(draw: st.DrawFn) -> KnowledgeBaseDataSource:
+    kind, value = draw(_SOURCES_OF_KINDS)
+    fields = _some(draw, _BASE_SOURCE_FIELDS)
+    part = draw(st.none() | _VALID_SOURCES)
+    return KnowledgeBaseDataSource(
+        uuid=draw(_VALID_UUIDS), last_datasource_indexing_job=part, **{kind: value}, **fields
+    )
+
+
+_KNOWLEDGE_BASES = _knowledge_base()
+_BASE_SOURCES = _base_source()
+
+# The wire. Here too the simplest value is an absent field.
 
 _LEFT_OUT = object()
 _ABSENT = st.sampled_from((_LEFT_OUT, None, ""))
@@ -307,7 +381,7 @@ _WIRE_JOBS = st.composite(_wire_job)()
 
 
 class _End(NamedTuple):
-    """An end of a job: which counts a data source of it may have, and which the first one must."""
+    """An end of a job: counts that its data sources may have, and that the first must have."""
 
     outcome: Outcome
     may: tuple[str, ...]

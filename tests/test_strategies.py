@@ -21,16 +21,20 @@ from pytest_indexjob import (
     IndexingJobPhase,
     IndexingJobStatus,
     IndexJobError,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
     Scenario,
     Simulator,
     Step,
     VirtualClock,
     WaitTimeoutError,
     assert_consistent,
+    assert_status,
     assert_transitions,
     faults,
 )
-from pytest_indexjob.api.calls import JOBS_PATH
+from pytest_indexjob.api import knowledge_bases as parts
+from pytest_indexjob.api.calls import JOBS_PATH, KNOWLEDGE_BASES_PATH
 from pytest_indexjob.api.schema import json_schema, operation_of
 from pytest_indexjob.api.wire import UINT64_MAX
 from pytest_indexjob.exchange import Journal
@@ -38,6 +42,8 @@ from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.strategies import (
     data_sources,
     indexing_jobs,
+    knowledge_base_data_sources,
+    knowledge_bases,
     lifecycles,
     misbehaviours,
     wire_jobs,
@@ -45,6 +51,7 @@ from pytest_indexjob.strategies import (
 
 # What a test that an example is pasted into imports.
 NAMES = {
+    **vars(parts),
     "datetime": dt,
     "DataSourceStatus": DataSourceStatus,
     "IndexedDataSource": IndexedDataSource,
@@ -61,6 +68,8 @@ ALL = {
     "lifecycles": lifecycles(),
     "endless lifecycles": lifecycles(endless=True),
     "misbehaviours": misbehaviours(),
+    "knowledge_bases": knowledge_bases(),
+    "knowledge_base_data_sources": knowledge_base_data_sources(),
 }
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -259,6 +268,57 @@ def test_any_form_is_read_and_unknown_fields_are_kept(wire):
 def test_whatever_a_job_says_assertions_fail_by_assertion_errors_alone(job):
     with suppress(AssertionError):
         assert_consistent(job)
+
+
+# Knowledge bases.
+
+
+def validated(path, body):
+    """The body as it comes over the wire, held against the shape of the call's answer."""
+    wire = json.loads(json.dumps(body))
+    jsonschema.validate(wire, json_schema(operation_of("GET", path)))
+    return wire
+
+
+@unhurried
+@given(knowledge_bases())
+def test_any_knowledge_base_is_valid_and_goes_over_the_wire_and_back(base):
+    body = {"knowledge_base": base.to_wire(), "database_status": "ONLINE"}
+    wire = validated(f"{KNOWLEDGE_BASES_PATH}/kb", body)["knowledge_base"]
+    assert KnowledgeBase.from_wire(wire) == base
+    assert "name" not in wire or 3 <= len(wire["name"]) <= 63
+    with suppress(AssertionError):
+        assert_status(body, "COMPLETED")
+
+
+@unhurried
+@given(st.lists(knowledge_base_data_sources(), max_size=2))
+def test_any_data_source_is_valid_and_goes_over_the_wire_and_back(sources):
+    body = {"knowledge_base_data_sources": [source.to_wire() for source in sources]}
+    wires = validated(f"{KNOWLEDGE_BASES_PATH}/kb/data_sources", body)
+    for source, wire in zip(sources, wires["knowledge_base_data_sources"], strict=True):
+        assert KnowledgeBaseDataSource.from_wire(wire) == source
+        assert [name for name in parts.SOURCE_KINDS if name in wire] == [source.kind]
+
+
+@pytest.mark.parametrize("kind", parts.SOURCE_KINDS)
+def test_data_sources_are_of_each_kind(kind):
+    found = smallest(knowledge_base_data_sources(), lambda source: source.kind == kind)
+    fields = {kind: type(getattr(found, kind))()}
+    assert found == KnowledgeBaseDataSource(uuid=found.uuid, **fields)
+
+
+@pytest.mark.parametrize("status", [*IndexingJobStatus][1:], ids=repr)
+def test_knowledge_bases_have_a_last_job_of_each_status(status):
+    found = smallest(
+        knowledge_bases(),
+        lambda base: base.last_indexing_job and base.last_indexing_job.status is status,
+    )
+    assert found == KnowledgeBase(
+        uuid=found.uuid,
+        last_indexing_job=IndexingJob(status=status, phase=found.last_indexing_job.phase),
+    )
+    assert smallest(knowledge_bases(), lambda base: True).last_indexing_job is None
 
 
 # Lives.

@@ -1,7 +1,7 @@
 """Assertions on jobs.
 
-They take our models, the official SDK's objects, dicts with or without the ``job`` wrapper, and
-responses.
+They take our models, the official SDKs' objects, dicts with or without the ``job`` wrapper,
+responses, and JSON as text or bytes. A knowledge base stands for its ``last_indexing_job``.
 
 A failed assertion shows what was expected and what was there, a table of the data sources with the
 offending cells marked by asterisks, and hints.
@@ -11,13 +11,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import itertools
 import textwrap
+from collections.abc import Mapping
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_indexjob.api.answers import job_in, read
-from pytest_indexjob.api.knowledge_bases import DatabaseStatus, KnowledgeBase
+from pytest_indexjob.api.calls import JOBS_PATH, KNOWLEDGE_BASES_PATH
+from pytest_indexjob.api.errors import DecodeError
+from pytest_indexjob.api.knowledge_bases import (
+    SOURCE_KINDS,
+    DatabaseStatus,
+    KnowledgeBase,
+    KnowledgeBaseDataSource,
+)
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     DataSourceStatus,
@@ -65,9 +74,19 @@ _COLUMNS = {
     "indexed bytes": "total_bytes_indexed",
 }
 _MOST_ROWS = 20
+_MOST_NAMES = 5
 _WRONG_WRAPPERS = ("indexing_job", "index_job")
+_LISTS = (
+    "jobs",
+    "knowledge_bases",
+    "agents",
+    "indexed_data_sources",
+    "knowledge_base_data_sources",
+)
 _KNOWN_FIELDS = frozenset(IndexingJob.kinds())
 _KNOWLEDGE_BASE_FIELDS = frozenset(KnowledgeBase.kinds()) - _KNOWN_FIELDS
+# The fields of answers that hold neither a job nor a knowledge base.
+_OTHER_FIELDS = frozenset((*_LISTS, *SOURCE_KINDS, "knowledge_base_data_source"))
 
 
 def assert_status(job: object, expected: object) -> IndexingJob:
@@ -123,12 +142,13 @@ def assert_database_status(answer: object, expected: object) -> DatabaseStatus:
     wanted = _expected(DatabaseStatus, expected)
     value = (
         answer
-        if isinstance(answer, str)
+        if isinstance(answer, str) and not _is_json(answer)
         else _body_of(answer, "a database status").get("database_status")
     )
     if not isinstance(value, str):
         raise AssertionError(
-            "the answer holds no database_status: only GET of one knowledge base does"
+            "the answer holds no database_status: only GET of one knowledge base does,"
+            f" {KNOWLEDGE_BASES_PATH}/{{uuid}}"
         )
     actual = DatabaseStatus(value)
     if actual not in wanted:
@@ -188,11 +208,11 @@ def assert_finished(job: object) -> IndexingJob:
 
 
 def assert_consistent(job: object) -> IndexingJob:
-    """Assert what holds of every job that the live service was seen to send, and return the job.
+    """Assert that a job does not contradict itself, and return the job.
 
-    Times in order, no more completed than there is, status, phase and data sources not against each
-    other, an end for a job that has ended. Not that all was indexed: unchanged files count as
-    skipped, so ``indexed == total`` is no end.
+    The live service was seen to send only such jobs: times are in order, no count is above its
+    total, status, phase and data sources go together, and a job that has ended has a
+    ``finished_at``. Not checked is that all was indexed: unchanged files count as skipped.
     """
     __tracebackhide__ = True
     read = as_job(job)
@@ -222,6 +242,11 @@ def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> N
         item if isinstance(item, EllipsisType) else _expected(IndexingJobStatus, item)
         for item in expected
     ]
+    if isinstance(polls, Mapping | str | bytes) or hasattr(polls, "status_code"):
+        raise TypeError(
+            "polls must be a list of the answers to the polls, not a single"
+            f" {type(polls).__name__}: assert_status takes that"
+        )
     life: list[IndexingJobStatus] = []
     for number, poll in enumerate(polls, 1):
         status = as_job(poll).status
@@ -229,8 +254,8 @@ def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> N
             continue
         if life and life[-1].is_terminal:
             raise AssertionError(
-                f"poll {number} says {status.name} after the end, {life[-1].name}: an end is for"
-                " good"
+                f"poll {number} says {status.name} after the end, {life[-1].name}: a job that has"
+                " ended stays so"
             )
         life.append(status)
     if not _matches(life, pattern):
@@ -268,19 +293,31 @@ def as_job(value: object) -> IndexingJob:
 
 
 def _body_of(value: object, wanted: str) -> dict[str, Any]:
-    """The JSON object of a response, of an SDK's model or of a dict."""
+    """The JSON object of a response, an SDK's model, a dict or JSON text.
+
+    ``wanted`` says in messages what the object should hold.
+    """
+    if isinstance(value, BaseException):
+        text = textwrap.shorten(str(value), 200, placeholder=" ...")
+        raise AssertionError(
+            f"expected an answer with {wanted}, not the error {type(value).__name__}: {text}"
+        )
     response = getattr(value, "http_response", value)  # raw responses of gradient and of pydo
     status = getattr(response, "status_code", getattr(response, "status", None))
     if isinstance(status, int):
-        body = read(None, status, _content_of(response)).json if 200 <= status < 300 else {}
-        if not 200 <= status < 300:
-            raise AssertionError(f"expected an answer with {wanted}, not HTTP {status}")
+        body = _body_of_response(response, status, wanted)
     elif hasattr(value, "model_dump"):
         body = value.model_dump(mode="json", exclude_none=True)
+    elif isinstance(value, KnowledgeBase | KnowledgeBaseDataSource):
+        body = value.to_wire()
+    elif isinstance(value, bytes | bytearray) or (isinstance(value, str) and _is_json(value)):
+        content = value.encode("utf-8", "replace") if isinstance(value, str) else bytes(value)
+        body = _parsed(content, wanted)
     else:
-        body = value
+        body = dict(value) if isinstance(value, Mapping) else value
     if not isinstance(body, dict):
-        raise TypeError(f"{wanted}, a dict or a response was expected, not {type(value).__name__}")
+        there = f"{type(body).__name__}{_way_out(body)}"
+        raise TypeError(f"{wanted}, a dict or a response was expected, not {there}")
     if {"id", "message"} <= body.keys() and not _KNOWN_FIELDS & body.keys():
         raise AssertionError(
             f"expected an answer with {wanted}, not an error: {body['id']}: {body['message']}"
@@ -288,20 +325,63 @@ def _body_of(value: object, wanted: str) -> dict[str, Any]:
     return body
 
 
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
+
+
+def _way_out(value: object) -> str:
+    if inspect.isawaitable(value):
+        return ": await it"
+    if callable(value):
+        return ": call it"
+    if isinstance(value, list | tuple):
+        return ": assert on each of its items"
+    pages = [name for name in _LISTS if isinstance(getattr(value, name, None), tuple)]
+    return f": assert on each of its {pages[0]}" if pages else ""
+
+
+def _body_of_response(response: Any, status: int, wanted: str) -> Any:
+    if 200 <= status < 300:
+        return _parsed(_content_of(response), wanted)
+    said = f"expected an answer with {wanted}, not HTTP {status}"
+    try:
+        error = read(None, status, _content_of(response)).error
+    except TypeError:  # the body was not read
+        error = None
+    told = ": ".join(part for part in (error[:2] if error else ()) if part)
+    raise AssertionError(f"{said}{': ' if told else ''}{textwrap.shorten(told, 200)}")
+
+
+def _parsed(content: bytes, wanted: str) -> Any:
+    try:
+        return read(None, 200, content).json
+    except DecodeError as error:
+        said = str(error).removeprefix("$: ")
+        raise AssertionError(
+            f"expected an answer with {wanted}, but its body can't be read: {said}"
+        ) from None
+
+
 def _content_of(response: Any) -> bytes:
     # requests, httpx and azure-core; azure-core's older responses; aiohttp.
-    content = getattr(response, "content", None)
+    try:
+        content = getattr(response, "content", None)
+    except RuntimeError:  # httpx says so of a stream that nobody has read
+        content = None
     if isinstance(content, bytes):
         return content
     if callable(getattr(response, "body", None)):
         return bytes(response.body())
     content = getattr(response, "_body", None)
-    if not isinstance(content, bytes):
-        raise TypeError(
-            f"the body of this {type(response).__name__} was not read yet: `await response.read()`"
-            " before the assertion"
-        )
-    return content
+    if isinstance(content, bytes):
+        return content
+    name = type(response).__name__
+    if not callable(getattr(response, "read", None)):
+        raise TypeError(f"the body of this {name} can't be found: assert on its parsed JSON")
+    raise TypeError(
+        f"the body of this {name} was not read yet: `response.read()`, or `await response.read()`"
+        " of an async client, before the assertion"
+    )
 
 
 def _job_in(body: dict[str, Any]) -> IndexingJob:
@@ -310,13 +390,27 @@ def _job_in(body: dict[str, Any]) -> IndexingJob:
         return IndexingJob.from_wire(base["last_indexing_job"], "$.last_indexing_job")
     if body.get("job") is not None:
         return job_in(body)
+    if not body or body.keys() & _OTHER_FIELDS:
+        raise AssertionError(_without_job(body))
     if "knowledge_base" in body or body.keys() & _KNOWLEDGE_BASE_FIELDS:
         raise AssertionError("the knowledge base has no last_indexing_job: there was no job yet")
     if _KNOWN_FIELDS & body.keys():
         return IndexingJob.from_wire(body)
+    raise AssertionError(_without_job(body))
+
+
+def _without_job(body: dict[str, Any]) -> str:
+    """What to say of an answer without a job: what it has, and the way to a job."""
+    names = [textwrap.shorten(str(name), 40) for name in body if body[name] is not None]
+    there = f"it has {', '.join(names[:_MOST_NAMES])}" if names else "it is empty"
+    said = f"the answer holds no job: {there}{' and more' if len(names) > _MOST_NAMES else ''}"
     wrong = next((name for name in _WRONG_WRAPPERS if name in body), None)
-    hint = f"\nhint: it has {wrong!r}, but the service sends 'job'" if wrong else ""
-    raise AssertionError(f"the answer holds no job{hint}")
+    if wrong:
+        return f"{said}\nhint: it has {wrong!r}, but the service sends 'job'"
+    listed = next((name for name in _LISTS if isinstance(body.get(name), list)), None)
+    if listed in ("jobs", "knowledge_bases"):
+        return f"{said}\nhint: it is a list: assert on one of its items, answer[{listed!r}][0]"
+    return f"{said}\nhint: ask for the job itself, GET {JOBS_PATH}/{{uuid}}"
 
 
 def _sources(job: IndexingJob, data_source: str | None) -> tuple[IndexedDataSource, ...]:
@@ -440,13 +534,16 @@ def _assert_member(job: object, name: str, enum: type[E], expected: object) -> I
     read, wanted = as_job(job), _expected(enum, expected)
     actual = getattr(read, name)
     if actual not in wanted:
+        hint = _unknown_hint(actual)
+        if actual.name == "UNKNOWN":
+            hint = f"the answer has no {name}, which counts as UNKNOWN: is it a job's answer?"
         there = actual.name if actual.is_known else repr(actual.value)
         _fail(
             read,
             f"expected {name} {_any_of(wanted)}, not {there}",
             {name},
             (),
-            [_unknown_hint(actual)],
+            [hint],
         )
     return read
 
@@ -458,6 +555,9 @@ def _standing(job: IndexingJob) -> str:
 def _unknown_hint(value: WireEnum) -> str:
     if value.is_known:
         return ""
+    other = next((enum for enum in WireEnum.__subclasses__() if enum.lists(value.value)), None)
+    if other is not None:
+        return f"{value.value!r} is a {other.__name__}, not a {type(value).__name__}"
     near = type(value).nearest(value.value)
     return f"{value.value!r} is not a value of the published contract" + (
         f"; the nearest is {near.value}" if near else ""
@@ -483,7 +583,7 @@ def _fail(
 
 
 def _error(source: IndexedDataSource) -> str:
-    # Between words: of a secret that was cut in two no redaction would find the half.
+    # Cut between words, as redaction does not find half a secret.
     text = ": ".join(part for part in (source.error_msg, source.error_details) if part)
     return textwrap.shorten(text, 200, placeholder=" ...")
 
@@ -491,7 +591,7 @@ def _error(source: IndexedDataSource) -> str:
 def _table(job: IndexingJob, fields: set[str], wrong: Sequence[IndexedDataSource]) -> list[str]:
     if not job.data_source_jobs:
         return ["(no data sources)"]
-    # The offending rows first in the count of those shown.
+    # The offending rows come first, so that they are among those shown.
     shown = sorted(job.data_source_jobs, key=lambda source: source not in wrong)[:_MOST_ROWS]
     rows = [list(_COLUMNS)]
     rows += [
@@ -519,7 +619,7 @@ def _cell(source: IndexedDataSource, field: str, fields: set[str], wrong: bool) 
 
 
 def explain_comparison(op: str, left: object, right: object) -> list[str] | None:
-    """What pytest is to say of a failed plain comparison, or ``None`` where it is none of ours."""
+    """What pytest should say of a failed plain comparison; ``None`` where neither side is ours."""
     if op not in ("==", "!=", "is", "is not"):
         return None
     for ours, other in ((left, right), (right, left)):

@@ -3,6 +3,9 @@
 An item is one thing that code has to cope with: ``status:NO_CHANGES``, ``http:429``,
 ``fault:reset-midway``. Only what was delivered counts: an answer that came, or a fault that came in
 its place.
+
+The items of knowledge bases are a part of their own: they count as soon as any test was given one
+of them. A suite that only tests jobs is not asked for them.
 """
 
 # ruff: noqa: RUF001, RUF003  # the sign of multiplication stands between a status and its phase
@@ -24,6 +27,7 @@ from typing import Any, NamedTuple, Self
 from pytest_indexjob.api import answers
 from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.api.knowledge_bases import SOURCE_KINDS, DatabaseStatus
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob
 from pytest_indexjob.api.outcomes import (
     OUTCOMES,
@@ -39,7 +43,7 @@ from pytest_indexjob.whole_file import write_whole
 
 VERSION = 1
 _FORMAT = "pytest-indexjob outcome coverage"
-# what every file begins with, so that a cut one is told from a stranger's
+# Every file begins with this, so a file that was cut short is told from another program's file.
 _HEAD = f'{{\n  "format": "{_FORMAT}",'
 _LARGEST_FILE = 8 * 1024 * 1024
 _MOST_TESTS = 2**53
@@ -47,14 +51,14 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Item(NamedTuple):
-    """One thing to be given. ``serve`` is the line that, in a test, would serve it."""
+    """One thing that code can be given. ``serve`` is the line of a test that would give it."""
 
     group: str
     name: str
     serve: str
 
 
-# What each group is of, in the order of the table.
+# The title of each group, in the order of the table.
 _GROUPS = {
     "status": "job statuses",
     "phase": "phases",
@@ -63,15 +67,45 @@ _GROUPS = {
     "http": "HTTP statuses",
     "fault": "faults",
     "shape": "shapes of answers",
+    "database": "database statuses",
+    "source": "kinds of data sources",
+    "knowledge_base": "answers about knowledge bases",
 }
+# The groups of the part that counts only where a test was given one of its items.
+_KNOWLEDGE_BASE_GROUPS = ("database", "source", "knowledge_base")
 
 
 def _start(scenario: str = "") -> str:
     return f'indexjob_simulator.start("{scenario}")' if scenario else "indexjob_simulator.start()"
 
 
-def _inject(fault: str) -> str:
-    return f'indexjob_simulator.inject("{fault}")'
+def _inject(fault: str, on: str = "") -> str:
+    chosen = f', on="{on}"' if on else ""
+    return f'indexjob_simulator.inject("{fault}"{chosen})'
+
+
+def _add_knowledge_base(status: DatabaseStatus) -> str:
+    # A database that comes online is CREATING before.
+    is_creating = status is DatabaseStatus.CREATING
+    life = "online" if is_creating else status.name.lower().replace("_", "-")
+    chosen = "" if status is DatabaseStatus.ONLINE else f'database="{life}"'
+    return f"indexjob_simulator.add_knowledge_base({chosen})"
+
+
+# What a data source of each kind is made with.
+_SOURCES: Mapping[str, Mapping[str, object]] = {
+    "spaces_data_source": {"bucket_name": "documents", "region": "nyc3"},
+    "web_crawler_data_source": {"base_url": "https://example.com"},
+    "file_upload_data_source": {"original_file_name": "a.pdf", "size_in_bytes": "9"},
+    "aws_data_source": {"bucket_name": "documents", "region": "us-east-1"},
+    "dropbox_data_source": {"folder": "/documents"},
+    "google_drive_data_source": {"folder_name": "documents"},
+}
+
+
+def _add_data_source(kind: str) -> str:
+    fields = json.dumps(_SOURCES[kind])
+    return f"indexjob_simulator.add_data_source(knowledge_base.uuid, {kind}={fields})"
 
 
 _CONNECTION_FAULTS = ("connection-refused", "connection-reset", "read-timeout", "reset-midway")
@@ -79,7 +113,7 @@ _BODY_FAULTS = ("invalid-json", "empty-body", "wrong-content-type", "redirect")
 
 
 def _names_served(name_of: Callable[[Outcome], str]) -> dict[str, str]:
-    """What the outcomes say under a name, and the line that serves it."""
+    """The names that the outcomes have, each with the line that serves it."""
     served: dict[str, str] = {}
     for scenario, outcome in OUTCOMES.items():
         # The plain scenario runs, then ends COMPLETED.
@@ -117,6 +151,15 @@ _SERVING = {
         "several-pages": "[indexjob_simulator.start() for _ in range(21)]",
         "signed-url": "indexjob_client.details_signed_url(job.uuid)",
     },
+    "database": {status.name: _add_knowledge_base(status) for status in DatabaseStatus},
+    "source": {kind.removesuffix("_data_source"): _add_data_source(kind) for kind in SOURCE_KINDS},
+    "knowledge_base": {
+        "no-job-yet": "indexjob_simulator.add_knowledge_base()",
+        "last-job": "indexjob_simulator.start(knowledge_base_uuid=knowledge_base.uuid)",
+        "several-pages": "[indexjob_simulator.add_knowledge_base() for _ in range(21)]",
+        "404": _inject("not-found", on="knowledge_bases.get"),
+        "409": _inject("conflict", on="knowledge_bases.delete"),
+    },
 }
 
 ITEMS: Mapping[str, Item] = MappingProxyType(
@@ -127,7 +170,7 @@ ITEMS: Mapping[str, Item] = MappingProxyType(
     }
 )
 
-# Pairs that nobody listed are kept too: a table of what comes with what shows them.
+# Pairs that are no item are counted too: the table and the page show them.
 _PAIR = re.compile(r"pair:([A-Z0-9_]{1,40})×([A-Z0-9_]{1,40})", re.ASCII)
 
 
@@ -150,7 +193,7 @@ _JOB_COUNTS = IndexingJob.counts()
 
 def outcomes_of(exchanges: Iterable[Exchange]) -> frozenset[str]:
     """The items that these exchanges gave to the code under test."""
-    # Polls repeat each other: equal sets are one here, and each answer's is worked out once.
+    # Polls repeat each other: of equal results the set keeps one, and a cache keeps each answer's.
     found: set[frozenset[str]] = set()
     for exchange in exchanges:
         response = exchange.response
@@ -167,12 +210,12 @@ def _outcomes_of_response(method: str, url: str, response: Response) -> frozense
     if response.cut_after is not None:
         return _CUT  # half an answer gives no job
     body = response.body if method != "HEAD" else b""
-    # No object is an encoded body, and looking for a header that is not there takes as long as the
-    # rest.
+    # A body that begins with a brace is not encoded. To look for a header that is absent takes as
+    # long as all the rest.
     encoding = "" if body[:1] == b"{" else response.header("content-encoding")
     work = _outcomes_of_answer if len(body) <= _SMALL_BODY else _outcomes_of_large_answer
     return work(
-        response.status, response.header("content-type"), encoding, body, _kind_of(method, url)
+        response.status, response.header("content-type"), encoding, body, _call_of(method, url)
     )
 
 
@@ -180,30 +223,27 @@ _CUT = frozenset(("fault:reset-midway",))
 
 
 @lru_cache(maxsize=4096)
-def _kind_of(method: str, url: str) -> str:
-    """``"job"`` for a call whose answer is one job, ``"call"`` for another call of the API.
-
-    ``""`` for a request that is no call of the API.
-    """
+def _call_of(method: str, url: str) -> str:
+    """The name of the call that a request makes, or ``""`` for a request that is none."""
     found = match(method, api_path(url).rstrip("/"))
-    if found is None or method == "HEAD":
-        return ""
-    return "job" if isinstance(found, CallMatch) and found.call.name in _ONE_JOB_CALLS else "call"
+    return found.call.name if isinstance(found, CallMatch) else ""
 
 
 def _examined(
-    status: int, content_type: str, encoding: str, body: bytes, kind: str
+    status: int, content_type: str, encoding: str, body: bytes, call: str
 ) -> frozenset[str]:
     found = set()
     if status in _HTTP_STATUSES:
         found.add(f"http:{status}")
-    if 300 <= status < 400 and status != 304:  # which leads nowhere else
+    if call and not call.startswith("jobs.") and f"knowledge_base:{status}" in ITEMS:
+        found.add(f"knowledge_base:{status}")
+    if 300 <= status < 400 and status != 304:  # 304 leads nowhere else
         found.add("fault:redirect")
     if 200 <= status < 300:
         plain = decoded(body, encoding)
-        if plain is None and kind and is_broken(body, encoding):
+        if plain is None and call and is_broken(body, encoding):
             found.add("fault:invalid-json")
-        found.update(_of_success(content_type, plain, kind))
+        found.update(_of_success(content_type, plain, call))
     return frozenset(found)
 
 
@@ -212,42 +252,85 @@ _outcomes_of_answer = lru_cache(maxsize=2048)(_examined)
 _outcomes_of_large_answer = lru_cache(maxsize=16)(_examined)
 
 
-def _of_success(content_type: str, body: bytes | None, kind: str) -> Iterator[str]:
+def _of_success(content_type: str, body: bytes | None, call: str) -> Iterator[str]:
     media_type = content_type.partition(";")[0].strip().lower()
-    if kind and media_type in ("text/html", "application/xhtml+xml"):
+    if call and media_type in ("text/html", "application/xhtml+xml"):
         yield "fault:wrong-content-type"
     if body is None:
         return
     if not body.strip():
-        if kind:
+        if call:
             yield "fault:empty-body"
         return
     answer = answers.read(None, 200, body)
     if answer.is_json:
-        yield from _of_body(answer.fields, kind)
-    elif kind and media_type.endswith("json"):
+        yield from _of_body(answer.fields, call)
+    elif call and media_type.endswith("json"):
         yield "fault:invalid-json"
 
 
-def _of_body(fields: Mapping[str, Any], kind: str) -> Iterator[str]:
+def _of_body(fields: Mapping[str, Any], call: str) -> Iterator[str]:
     job = fields.get("job")
-    if kind == "job" and not isinstance(job, dict):
+    if call in _ONE_JOB_CALLS and not isinstance(job, dict):
         yield "shape:missing-job"
     if None in fields.values():
         yield "shape:explicit-nulls"
     if isinstance(fields.get("signed_url"), str) and fields["signed_url"]:
         yield "shape:signed-url"
-    meta = fields.get("meta")
-    if (
-        isinstance(meta, dict)
-        and isinstance(fields.get("jobs"), list)
-        and _count(meta.get("pages")) > 1
-    ):
+    if isinstance(fields.get("jobs"), list) and _has_several_pages(fields):
         yield "shape:several-pages"
     for each in _objects([job]) + _objects(fields.get("jobs")):
         yield from _of_job(each)
     for source in _objects(fields.get("indexed_data_sources")):
         yield from _of_source(source)
+    if call and not call.startswith("jobs."):
+        yield from _around_a_job(fields, is_new=call == "knowledge_bases.create")
+
+
+def _has_several_pages(fields: Mapping[str, Any]) -> bool:
+    meta = fields.get("meta")
+    return isinstance(meta, dict) and _count(meta.get("pages")) > 1
+
+
+def _around_a_job(fields: Mapping[str, Any], *, is_new: bool) -> Iterator[str]:
+    """What an answer says of knowledge bases; ``is_new`` for the answer that made one."""
+    if _has_several_pages(fields):
+        yield "knowledge_base:several-pages"
+    yield from _of_value("database", DatabaseStatus, fields.get("database_status"))
+    for base in _knowledge_bases_in(fields):
+        yield from _of_knowledge_base(base, is_new=is_new)
+    for source in _several(fields, "knowledge_base_data_source"):
+        yield from _of_base_source(source)
+
+
+def _several(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in a field, which an answer has for one object or, in the plural, for a list."""
+    return _objects([fields.get(name)]) + _objects(fields.get(f"{name}s"))
+
+
+def _knowledge_bases_in(fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from _several(fields, "knowledge_base")
+    for agent in _several(fields, "agent"):
+        yield from _objects(agent.get("knowledge_bases"))
+
+
+def _of_knowledge_base(base: dict[str, Any], *, is_new: bool) -> Iterator[str]:
+    yield from _of_object(base, ())
+    job = base.get("last_indexing_job")
+    if isinstance(job, dict):
+        yield "knowledge_base:last-job"
+        yield from _of_job(job)
+    elif not is_new:  # the answer to a POST never has a job
+        yield "knowledge_base:no-job-yet"
+
+
+def _of_base_source(source: dict[str, Any]) -> Iterator[str]:
+    yield from _of_object(source, ())
+    for kind in SOURCE_KINDS:
+        if isinstance(source.get(kind), dict):
+            yield f"source:{kind.removesuffix('_data_source')}"
+    for part in _objects([source.get("last_datasource_indexing_job")]):
+        yield from _of_source(part)
 
 
 def _objects(value: object) -> list[dict[str, Any]]:
@@ -304,7 +387,7 @@ def _of_value(group: str, enum: type[WireEnum], value: object) -> Iterator[str]:
 def _name(enum: type[WireEnum], value: object) -> str:
     """A value's name within a pair.
 
-    One that the contract doesn't know may hold anything, and is kept if harmless.
+    A value that the contract doesn't know may be any text: it is kept if it is harmless.
     """
     if value in (None, ""):
         return "UNKNOWN"
@@ -317,7 +400,7 @@ def _name(enum: type[WireEnum], value: object) -> str:
 
 
 def _count(value: object) -> int:
-    """A count, of a number or of digits; 0 for what is none."""
+    """A count that is written as a number or as digits; 0 for anything else."""
     if isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdigit():
         return int(value)
     return value if isinstance(value, int) else 0
@@ -327,7 +410,7 @@ def _count(value: object) -> int:
 
 
 class CoverageFileError(IndexJobError):
-    """A file is no coverage that can be read.
+    """A file can't be read as outcome coverage.
 
     ``path`` is the file, ``problem`` what is wrong with it.
     """
@@ -352,7 +435,7 @@ class Coverage:
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def add(self, items: Iterable[str]) -> None:
-        """Add one test, which was given these items. Raises ``ValueError`` for what is no item."""
+        """Add one test, which was given these items. Raises ``ValueError`` for another text."""
         given = frozenset(items)
         wrong = sorted(item for item in given if not _is_item(item))
         if wrong:
@@ -402,8 +485,14 @@ class Coverage:
 
     def percent(self, left_out: Mapping[str, str] = _NOTHING) -> float:
         """The share of items that any test was given, 0 to 100, without those left out."""
-        asked = [item for item in ITEMS if item not in left_out]
+        asked = [item for group in self._groups() for item in _items_of(group, left_out)]
         return 100 * sum(self.counts[item] > 0 for item in asked) / len(asked) if asked else 100.0
+
+    def _groups(self) -> list[str]:
+        """The groups that count in this run."""
+        given = {ITEMS[item].group for item in ITEMS if self.counts[item] > 0}
+        is_about_bases = not given.isdisjoint(_KNOWLEDGE_BASE_GROUPS)
+        return [group for group in _GROUPS if is_about_bases or group not in _KNOWLEDGE_BASE_GROUPS]
 
     def table(self, left_out: Mapping[str, str] = _NOTHING, *, width: int = 80) -> list[str]:
         """Lines for people: each group's items, and how many tests were given each.
@@ -413,17 +502,18 @@ class Coverage:
         extra = sorted(item for item in self.counts if self.counts[item] > 0 and item not in ITEMS)
         column = max(len(item.partition(":")[2]) for item in (*ITEMS, *extra))
         lines = []
-        for group, title in _GROUPS.items():
-            mine = [item for item in ITEMS if ITEMS[item].group == group]
-            asked = [item for item in mine if item not in left_out]
-            lines.append(
-                f"{group}: {sum(self.counts[item] > 0 for item in asked)} of {len(asked)} {title}"
-            )
-            for item in mine:
+        groups = self._groups()
+        for group in groups:
+            asked = _items_of(group, left_out)
+            given = sum(self.counts[item] > 0 for item in asked)
+            lines.append(f"{group}: {given} of {len(asked)} {_GROUPS[group]}")
+            for item in _items_of(group):
                 lines += _row(ITEMS[item].name, *self._told(item, left_out), column, width)
             for item in extra if group == "pair" else ():
                 text = f"{self._seen(item)}, though not expected"
                 lines += _row(item.partition(":")[2], text, False, column, width)
+        if len(groups) < len(_GROUPS):
+            lines += textwrap.wrap(_NOT_COUNTED, max(width, 20))
         return lines
 
     def _told(self, item: str, left_out: Mapping[str, str]) -> tuple[str, bool]:
@@ -449,6 +539,16 @@ class Coverage:
             if match and self.counts[item] > 0:
                 seen.setdefault(match[1], {})[match[2]] = self.counts[item]
         return seen
+
+
+_NOT_COUNTED = (
+    f"{', '.join(_KNOWLEDGE_BASE_GROUPS)}: not counted, as no test was given an answer about a"
+    " knowledge base"
+)
+
+
+def _items_of(group: str, left_out: Iterable[str] = ()) -> list[str]:
+    return [item for item in ITEMS if ITEMS[item].group == group and item not in left_out]
 
 
 def _row(name: str, text: str, is_code: bool, column: int, width: int) -> list[str]:
@@ -508,8 +608,8 @@ def combine(
 ) -> tuple[Coverage, list[CoverageFileError]]:
     """The coverages of several files added up; a file named twice counts once.
 
-    Raises ``CoverageFileError`` for the first broken one; with ``skip_broken`` they are left out,
-    and told of.
+    Raises ``CoverageFileError`` for the first broken file. With ``skip_broken`` broken files are
+    left out, and their errors are given back.
     """
     whole, broken = Coverage(), []
     for path in {Path(path).absolute(): path for path in paths}.values():
@@ -528,18 +628,21 @@ def combine(
 def parse_left_out(lines: Sequence[str]) -> dict[str, str]:
     """The items to leave out, each with the reason.
 
-    A line is, for example, ``status:NO_CHANGES: we never re-index``.
+    A line is, for example, ``status:NO_CHANGES: we never re-index``. A star stands for all items of
+    a group: ``source:*: we have only buckets``.
 
     Raises ``ValueError`` for an unknown item, naming those most like it, and for a missing reason.
     """
-    left_out = {}
+    left_out: dict[str, str] = {}
     for line in filter(None, (" ".join(line.split()) for line in lines)):
         item, reason = _split(line)
-        if item not in ITEMS:
+        group, _, name = item.partition(":")
+        items = _items_of(group) if name == "*" else [item] if item in ITEMS else []
+        if not items:
             raise ValueError(f"{line!r}: {item!r} is no item of outcome coverage{_hint(item)}")
         if not reason:
             raise ValueError(f"{line!r}: a reason is needed: {item}: we never ...")
-        left_out[item] = reason
+        left_out |= dict.fromkeys(items, reason)
     return left_out
 
 
@@ -552,7 +655,7 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _hint(item: str) -> str:
-    # Whatever its case and its dashes, with its group or without; × is hard to type.
+    # Compared without case and punctuation, with the group or without it; × is hard to type.
     def plain(text: str) -> str:
         return re.sub(r"[\W_]", "", text.lower().replace("×", "x"))
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_indexjob.api.answers import read
-from pytest_indexjob.api.calls import API_URL, JOBS_PATH, KNOWLEDGE_BASES_PATH
+from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.api.errors import (
     CassetteCorruptError,
     CassetteError,
     CassetteExhaustedError,
     CassetteMissError,
+    DecodeError,
 )
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.content_coding import decoded
@@ -34,6 +35,7 @@ from pytest_indexjob.exchange import (
     shown_url,
     target_of,
 )
+from pytest_indexjob.recording.identifiers import RESOURCES, uuids_of
 from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # of gzip and zstd, which may be cut short
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 _JOB_PATH = re.compile(rf"{JOBS_PATH}/([^/]+)")
-_KNOWLEDGE_BASE_PATH = re.compile(rf"{KNOWLEDGE_BASES_PATH}/([^/]+)")
+_MOST_SHOWN = 3  # uuids in a message
 
 
 class Recording(NamedTuple):
@@ -345,6 +347,19 @@ def job_of(body: bytes) -> IndexingJob | None:
     return read(None, 200, body).job
 
 
+@lru_cache(maxsize=1024)
+def _awaited_job(body: bytes) -> IndexingJob | None:
+    """The job that an answer tells of: the answer's own, or a knowledge base's last one."""
+    base = read(None, 200, body).fields.get("knowledge_base")
+    last = base.get("last_indexing_job") if isinstance(base, dict) else None
+    if last is None:
+        return job_of(body)
+    try:
+        return IndexingJob.from_wire(last)
+    except DecodeError:
+        return None
+
+
 def key_of(request: Request, bases: Sequence[str]) -> Key:
     """What a request is matched on: method, path, sorted query, and a host that is not the API's.
 
@@ -399,7 +414,8 @@ def _value_fits(recorded: str, asked: str) -> bool:
 class Playback:
     """Answers requests from recordings, those of one request in order.
 
-    The last answer is given again only if its job has ended.
+    The last answer is given again only if its job has ended. The job of a knowledge base is its
+    last one.
 
     The cost of an answer does not grow with the recording's length. Safe from any thread.
     """
@@ -461,17 +477,37 @@ class Playback:
 
     @property
     def knowledge_base_uuid(self) -> str:
-        """The uuid of the first knowledge base that the recording tells of.
+        """The uuid of the knowledge base that the recording is about, as ``uuid_of`` finds it."""
+        return self.uuid_of("knowledge_bases")
 
-        Raises ``CassetteError`` if none.
+    def uuid_of(self, resource: str) -> str:
+        """The uuid of the one member of a resource that the recording is about.
+
+        ``resource`` is ``"jobs"``, ``"knowledge_bases"``, ``"data_sources"``, ``"schedules"`` or
+        ``"agents"``. What the recording asks for or makes goes before what its answers tell of.
+        Raises ``CassetteError`` where there is none, or more than one; ``ValueError`` for another
+        resource.
         """
-        for request, response in self.interactions:
-            match = _KNOWLEDGE_BASE_PATH.search(urlsplit(request.url).path)
-            job = job_of(response.body)
-            uuid = unquote(match.group(1)) if match else job.knowledge_base_uuid if job else ""
-            if uuid:
-                return uuid
-        raise CassetteError(f"the recording {self._names} tells of no knowledge base")
+        if resource not in RESOURCES:
+            raise ValueError(
+                f"there is no resource {resource!r} with a uuid. There are: {', '.join(RESOURCES)}"
+            )
+        words = resource.replace("_", " ")
+        uuids = uuids_of(self.interactions, resource)
+        if not uuids:
+            raise CassetteError(
+                f"the recording {self._names} tells of no {words.removesuffix('s')}: no request"
+                " asks for one, and no answer has one. Take another recording, or write the uuid"
+                " into the test"
+            )
+        if len(uuids) > 1:
+            more = f" and {len(uuids) - _MOST_SHOWN} more" if len(uuids) > _MOST_SHOWN else ""
+            raise CassetteError(
+                f"the recording {self._names} is about {len(uuids)} {words}:"
+                f" {', '.join(uuids[:_MOST_SHOWN])}{more}. Write the one that the test means into"
+                " the test"
+            )
+        return uuids[0]
 
     def handle(self, request: Request) -> Response:
         """The recorded answer.
@@ -488,7 +524,7 @@ class Playback:
                 self._next[key] += 1
                 return self.interactions[places[at]].response
         last = self.interactions[places[-1]]
-        job = job_of(last.response.body)
+        job = _awaited_job(last.response.body)
         if job is None or not job.is_terminal:
             raise self._exhausted(request, last, job, len(places))
         return last.response

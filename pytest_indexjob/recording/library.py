@@ -35,7 +35,7 @@ def shipped_names() -> list[str]:
 def locate(name: str, folder: Path) -> Path:
     """Where the project's own cassette of that name is, or would be, in ``folder``.
 
-    Raises ``CassetteNotFoundError`` for a name that is none or that reaches out of the folder.
+    Raises ``CassetteNotFoundError`` for a text that can't be a name, or leads out of the folder.
     """
     path = folder / f"{name}.yaml"
     if not _NAME.fullmatch(name) or not path.resolve().is_relative_to(folder.resolve()):
@@ -104,8 +104,8 @@ def open_cassettes(
 
     Raises a ``CassetteError`` for a cassette that can't be played.
 
-    With ``missing_ok`` a cassette that is not there yet is passed over. ``record_command`` is what
-    a miss tells to do.
+    With ``missing_ok`` a cassette that is not there yet is passed over. A miss names
+    ``record_command`` as the way to record what is missing.
     """
     recordings = []
     for name in names:

@@ -149,7 +149,7 @@ class LifeRecorder:
         ]
         if not self._is_of_this_job(items):
             raise CassetteError(f"{part} holds the polls of another job: remove it", path=part)
-        # A last line that an interruption cut is not there any more.
+        # Without a last line that an interruption cut.
         part.write_text(
             "".join(json.dumps(dump([item])) + "\n" for item in items), encoding="utf-8"
         )

@@ -36,7 +36,7 @@ class Leak(NamedTuple):
 _UNREPLACED = r"(?!REDACTED)"
 _FIELDS = (
     "authorization|proxy-authorization|cookie|set-cookie|x-api-key|x-auth-token|password|passwd|token|access_token"
-    "|refresh_token|id_token|auth_token|secret|client_secret|secret_key|api_key|apikey|private_key|credentials?"
+    "|refresh_token|id_token|auth_token|secret|client_secret|secret_key|secret_access_key|key_id|access_key_id|api_key|apikey|private_key|credentials?"
 )
 _FIELD = re.compile(rf"(?i)(?:{_FIELDS})")
 _RULES = (

@@ -68,6 +68,8 @@ _SECRET_NAMES = frozenset(
         "cookies",
         "csrf",
         "jwt",
+        "keyid",
+        "accesskeyid",
         "otp",
         "pwd",
         "session",
@@ -129,10 +131,9 @@ _USER = re.compile(r"(?:(?<=://)|(?<=^//))[^\s/?#\"'<>\\:]*:[^\s/?#\"'<>\\]*@")
 _PAIR = re.compile(r"((?:^|(?<=[?&;#]))[^=&?#;\s\"'<>{}]+)=([^&#\s\"'<>]+)")
 _QUOTE = r"(?:[\"']|&quot;|&#34;|\\{1,4}\")?"
 _LABEL = re.compile(
-    r"(?i)((?:password|passwd|passphrase|secret|(?<!page)(?<!page[-_])(?<!next)(?<!next[-_])token|api[-_"
-    r" ]?key"
-    r"|access[-_ ]?key|private[-_"
-    rf" ]?key|credentials?|signature){_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE})"
+    r"(?i)((?:password|passwd|passphrase|secret|(?<!page)(?<!page[-_])(?<!next)(?<!next[-_])token"
+    r"|(?:api|access|private|secret|secret[-_ ]?access)[-_ ]?key(?:[-_ ]?id)?|key[-_]id"
+    rf"|credentials?|signature){_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE})"
     r"([^\s\"'&,;<>]+)"
 )
 _HEADER_LINE = re.compile(

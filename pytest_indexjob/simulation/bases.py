@@ -32,11 +32,10 @@ M = TypeVar("M", bound=WireModel)
 
 # How a database ends: the status that it comes to.
 LIVES = {
-    "online": DatabaseStatus.ONLINE,
-    "unhealthy": DatabaseStatus.UNHEALTHY,
-    "decommissioned": DatabaseStatus.DECOMMISSIONED,
-    "never": DatabaseStatus.CREATING,
-}
+    status.name.lower().replace("_", "-"): status
+    for status in DatabaseStatus
+    if status is not DatabaseStatus.CREATING
+} | {"never": DatabaseStatus.CREATING}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,26 +1,43 @@
 """The control API of a simulator that is served: so that a suite in another language can drive it.
 
-All of it lies under ``/_indexjob``, where the service has nothing. Bodies are JSON; what makes no
-sense is answered 400.
+Its orders lie under ``/_indexjob``, where the service has nothing: what a test in Python says by
+calling the simulator's methods. Bodies are JSON. An order that can't be obeyed is answered 400 and
+changes nothing.
 """
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
+import math
+import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-from pytest_indexjob.exchange import Exchange, Journal, Request, Response, shown_url
+from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.api.wire import WireModel
+from pytest_indexjob.exchange import Exchange, Headers, Journal, Request, Response, shown_url
 from pytest_indexjob.simulation import faults, scenarios
 from pytest_indexjob.simulation.control_access import PREFIX, is_order
 from pytest_indexjob.simulation.simulator import Simulator
+from pytest_indexjob.simulation.uploads import Upload
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 # A server may run for days, and its clients may send and get large bodies.
 _MOST_KEPT = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _JSON = (("Content-Type", "application/json"),)
+_MOST_DATA_SOURCES = 100_000
+# A schedule starts up to a job a day, so an endless time would be endless work.
+_LONGEST_TIME = 100 * 366 * 86400.0
+_METHOD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
+# Each segment of a path is plain, or a name in braces that stands for any segment.
+_PATH = re.compile(r"(?:/(?:[^/{}]*|\{[^/{}]*\}))+")
+_LONGEST_PATH = 1000
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+_HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,8000}")
 
 
 class Controlled:
@@ -36,8 +53,18 @@ class Controlled:
         self._served_at = ""
         self._orders: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", ""): self._index,
+            ("GET", "/jobs"): lambda _: self._shown("jobs"),
             ("POST", "/jobs"): self._start,
             ("POST", "/plan"): self._plan,
+            ("GET", "/knowledge_bases"): lambda _: self._shown("knowledge_bases"),
+            ("POST", "/knowledge_bases"): self._add_knowledge_base,
+            ("GET", "/data_sources"): lambda _: self._shown("data_sources"),
+            ("POST", "/data_sources"): self._add_data_source,
+            ("POST", "/plan_database"): self._plan_database,
+            ("GET", "/agents"): lambda _: self._shown("agents"),
+            ("GET", "/uploads"): lambda _: self._shown("uploads"),
+            ("GET", "/schedules"): lambda _: self._shown("schedules"),
+            ("POST", "/answers"): self._add_answer,
             ("POST", "/faults"): self._inject,
             ("GET", "/clock"): self._time,
             ("POST", "/clock"): self._advance,
@@ -75,28 +102,78 @@ class Controlled:
             if not isinstance(body, dict):
                 raise TypeError("a JSON object is needed")
             return _answer(200, order(body))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, ArithmeticError, RecursionError, IndexJobError) as error:
             return _answer(400, {"id": "invalid_argument", "message": str(error)[:1000]})
 
     def _index(self, _body: dict[str, Any]) -> dict[str, Any]:
         orders = [f"{method} {PREFIX}{path}" for method, path in self._orders]
         return {"orders": orders, "scenarios": scenarios.names(), "faults": faults.names()}
 
+    def _shown(self, what: str) -> dict[str, Any]:
+        return {what: [_wire(each) for each in getattr(self.simulator, what)]}
+
     def _start(self, body: dict[str, Any]) -> dict[str, Any]:
-        name = body.pop("scenario", "completed")
-        return {"job": self.simulator.start(_text(name), **body).to_wire()}
+        name = _checked_scenario(body)
+        for field in ("uuid", "knowledge_base_uuid"):
+            if body.get(field) is not None:
+                _text(body[field], field)
+        return {"job": self.simulator.start(name, **body).to_wire()}
 
     def _plan(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.simulator.plan(_text(body.pop("scenario", "completed")), **body)
+        self.simulator.plan(_checked_scenario(body), **body)
+        return {}
+
+    def _add_knowledge_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        name = _text(body.pop("name", "knowledge-base"), "name")
+        database = _text(body.pop("database", "ready"), "database")
+        after = _seconds(body.pop("after", None))
+        added = self.simulator.add_knowledge_base(name, database=database, after=after, **body)
+        return {"knowledge_base": added.to_wire()}
+
+    def _add_data_source(self, body: dict[str, Any]) -> dict[str, Any]:
+        uuid = _text(body.pop("knowledge_base_uuid", None), "knowledge_base_uuid")
+        try:
+            added = self.simulator.add_data_source(uuid, **body)
+        except KeyError:
+            raise ValueError(
+                f"there is no knowledge base {uuid!r}: make it with POST {PREFIX}/knowledge_bases"
+            ) from None
+        return {"knowledge_base_data_source": added.to_wire()}
+
+    def _plan_database(self, body: dict[str, Any]) -> dict[str, Any]:
+        life = _text(body.get("life", "online"), "life")
+        self.simulator.plan_database(life, after=_seconds(body.get("after")))
+        return {}
+
+    def _add_answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        method, path = _text(body.get("method"), "method"), _text(body.get("path"), "path")
+        if not _METHOD.fullmatch(method):
+            raise ValueError(f"{method!r} is no HTTP method")
+        if len(path) > _LONGEST_PATH or not _PATH.fullmatch(path):
+            raise ValueError(
+                "path must begin with a slash, have at most"
+                f" {_LONGEST_PATH} characters, and have braces only around a whole segment:"
+                " /v2/databases/{uuid}"
+            )
+        status = body.get("status", 200)
+        if type(status) is not int or status < 200:
+            raise ValueError(f"status must be an HTTP status of 200 or more, not {status!r}")
+        self.simulator.answer(
+            method,
+            path,
+            json=body.get("json"),
+            status=status,
+            headers=_headers(body.get("headers") or {}),
+            times=math.inf if body.get("times") is None else _number(body["times"], "times"),
+        )
         return {}
 
     def _inject(self, body: dict[str, Any]) -> dict[str, Any]:
         on = body.get("on")
-        times = body.get("times", 1)
-        if not isinstance(times, int | float) or isinstance(times, bool):
-            raise TypeError(f"times must be a number, not {times!r}")
         self.simulator.inject(
-            _text(body.get("fault")), times=times, on=None if on is None else _text(on)
+            _text(body.get("fault"), "fault"),
+            times=_number(body.get("times", 1), "times"),
+            on=None if on is None else _text(on, "on"),
         )
         return {}
 
@@ -104,14 +181,18 @@ class Controlled:
         return {"elapsed": self.clock.elapsed, "time": self.clock.time()}
 
     def _advance(self, body: dict[str, Any]) -> dict[str, Any]:
-        seconds = body.get("advance")
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-            raise TypeError(f"advance must be a number of seconds, not {seconds!r}")
+        seconds = _number(body.get("advance"), "advance")
+        if self.clock.elapsed + seconds > _LONGEST_TIME:
+            raise ValueError(f"the clock goes at most {_LONGEST_TIME:.0f} seconds from its start")
         self.clock.advance(seconds)
         return self._time({})
 
     def _journal(self, _body: dict[str, Any]) -> dict[str, Any]:
-        return {"exchanges": [_shown(exchange) for exchange in self.simulator.journal.exchanges]}
+        return {
+            "exchanges": [
+                _shown_exchange(exchange) for exchange in self.simulator.journal.exchanges
+            ]
+        }
 
     def _reset(self, _body: dict[str, Any]) -> dict[str, Any]:
         self.simulator = self._new_simulator()
@@ -120,17 +201,51 @@ class Controlled:
         return {}
 
 
-def _text(value: object) -> str:
+def _checked_scenario(body: dict[str, Any]) -> str:
+    """The scenario's name, which is taken out of the body; what is left are overrides."""
+    for name in ("data_sources", "total_data_sources"):
+        count = body.get(name)
+        if isinstance(count, int | float) and count > _MOST_DATA_SOURCES:
+            raise ValueError(f"{name} must be at most {_MOST_DATA_SOURCES}, not {count!r}")
+    return _text(body.pop("scenario", "completed"), "scenario")
+
+
+def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        _refuse(value)
+        raise TypeError(f"{name} must be a string, not {value!r}")
     return value
 
 
-def _refuse(value: object) -> NoReturn:
-    raise TypeError(f"a name is needed, not {value!r}")
+def _number(value: object, name: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return value
 
 
-def _shown(exchange: Exchange) -> dict[str, Any]:
+def _seconds(value: object) -> float | None:
+    return None if value is None else _number(value, "after")
+
+
+def _headers(value: object) -> Headers:
+    if not isinstance(value, dict):
+        raise TypeError("headers must be an object of names and values")
+    for name, text in value.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(_text(text, name)):
+            raise ValueError(f"the header {name!r} can't be sent")
+    return tuple(value.items())
+
+
+def _wire(shown: object) -> Any:
+    """A part of the simulator's state as JSON: an agent is JSON already."""
+    if isinstance(shown, WireModel):
+        return shown.to_wire()
+    if isinstance(shown, Upload):
+        body = None if shown.body is None else base64.b64encode(shown.body).decode()
+        return dataclasses.asdict(shown) | {"body": body}
+    return shown
+
+
+def _shown_exchange(exchange: Exchange) -> dict[str, Any]:
     request, response = exchange.request, exchange.response
     status = response.status if response else None
     shown = {

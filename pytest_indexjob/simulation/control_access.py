@@ -23,7 +23,7 @@ def is_order(request: Request) -> bool:
 
 
 def refusal(request: Request, host: str, port: int, token: str | None) -> Response | None:
-    """The answer to an order that is not to be obeyed, or ``None``.
+    """The answer that refuses an order, or ``None`` for an order that may be obeyed.
 
     ``host`` and ``port`` are where the server listens; ``token`` is the one that was set, if any.
     """
@@ -32,7 +32,7 @@ def refusal(request: Request, host: str, port: int, token: str | None) -> Respon
         return _refused(403, "forbidden", "the Host header names another host than this server")
     origin = request.header("origin")
     if origin and urlsplit(origin).netloc.lower() not in own:
-        return _refused(403, "forbidden", "orders are taken from no page of another origin")
+        return _refused(403, "forbidden", "a page of another origin can't give orders")
     media_type = request.header("content-type").partition(";")[0].strip().lower()
     if request.method != "GET" and media_type != "application/json":
         return _refused(

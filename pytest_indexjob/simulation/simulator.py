@@ -235,8 +235,9 @@ class Simulator:
     def plan_database(self, life: str = "online", *, after: float | None = None) -> None:
         """Say how the databases of knowledge bases go that the code under test makes from now on.
 
-        ``online``, ``unhealthy``, ``decommissioned``: CREATING for ``after`` seconds, then that.
-        ``never``: CREATING for ever. Raises ``ValueError`` for an unknown life.
+        ``online``, ``unhealthy``, ``powering-on`` or another status: CREATING for ``after``
+        seconds, then that status. ``never``: CREATING for ever. Raises ``ValueError`` for an
+        unknown life.
         """
         self._knowledge_bases.plan_database(self._database_life(life, after))
 

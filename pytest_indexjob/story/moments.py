@@ -11,10 +11,11 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pytest_indexjob.api.answers import Answer, read
+from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault, shown_url
 
@@ -23,6 +24,15 @@ from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault
 _RETRIED = frozenset((408, 409, 429))
 _UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+
+# The lists of the API's answers, and what each is of.
+_LISTS = {
+    "jobs": "job",
+    "indexed_data_sources": "data source",
+    "knowledge_bases": "knowledge base",
+    "knowledge_base_data_sources": "data source",
+    "agents": "agent",
+}
 
 Redact = Callable[[str], str]
 
@@ -272,11 +282,27 @@ class Reader:
             return _Reading(
                 http, counts=self._error_summary(response, answer), fault=fault, retried=retried
             )
+        if isinstance(answer.fields.get("knowledge_base"), dict):
+            return self._knowledge_base(http, answer.fields, fault)
         if answer.fields.get("job") is None:
             return _Reading(http, counts=self._summary(answer), fault=fault, retried=retried)
         if answer.job is None:
             return _Reading(http, counts="not a job", fault=fault)
         return self._job(http, answer.job, fault)
+
+    def _knowledge_base(self, http: str, fields: Mapping[str, Any], fault: str) -> _Reading:
+        """A knowledge base by its name, with its database and its last job."""
+        base = fields["knowledge_base"]
+        parts = [f"knowledge base {base.get('name') or base.get('uuid') or 'without a name'}"]
+        if fields.get("database_status"):
+            parts.append(f"database {fields['database_status']}")
+        said = " · ".join(self.plain(part, 80) for part in parts)
+        try:
+            job = IndexingJob.from_wire(base.get("last_indexing_job"))
+        except DecodeError:  # there was no job yet
+            return _Reading(http, counts=said, fault=fault)
+        reading = self._job(http, job, fault)
+        return reading._replace(counts=" · ".join(filter(None, (said, reading.counts))))
 
     def _job(self, http: str, job: IndexingJob, fault: str) -> _Reading:
         files = job.indexed_file_count, job.total_file_count, job.failed_item_count
@@ -311,19 +337,18 @@ class Reader:
         if not isinstance(answer.json, dict):
             return "not a job"
         body = answer.fields
-        if isinstance(body.get("jobs"), list):
-            jobs = _number(len(body["jobs"]), "job")
+        listed = next((name for name in _LISTS if isinstance(body.get(name), list)), "")
+        if listed:
+            items = _number(len(body[listed]), _LISTS[listed])
             meta = body.get("meta")
             page, pages = (
                 meta.get(name) if isinstance(meta, dict) else None for name in ("page", "pages")
             )
             return (
-                f"page {page} of {pages} · {jobs}"
+                f"page {page} of {pages} · {items}"
                 if isinstance(page, int) and isinstance(pages, int)
-                else jobs
+                else items
             )
-        if isinstance(body.get("indexed_data_sources"), list):
-            return _number(len(body["indexed_data_sources"]), "data source")
         if "signed_url" in body:
             return "a signed URL"
         return self.plain(f"no job ({', '.join(body)})" if body else "no job", 60)

@@ -107,6 +107,18 @@ def test_each_call_has_a_handler_and_a_place_in_coverage(name):
     assert "fault:empty-body" in outcomes_of([empty])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fault_strikes_each_call_by_its_name_and_no_other(name):
+    call, whole = named(name), Whole()
+    path = whole.path(call)
+    other = named("agents.list" if name != "agents.list" else "knowledge_bases.list")
+    whole.simulator.inject("bad-gateway", on=name)
+    assert whole.ask(other, other.path, {}).status == 200
+    statuses = [whole.ask(call, path, whole.bodies.get(name, {})).status for _ in range(2)]
+    assert statuses[0] == 502
+    assert statuses[1] != 502
+
+
 @pytest.mark.parametrize(
     ("method", "path", "meant"),
     [

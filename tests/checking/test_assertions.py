@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import MappingProxyType, SimpleNamespace
 
 import aiohttp
 import dirty_equals
 import httpx
 import pydo
+import pydo.aio
 import pytest
 import requests
-from gradient import Gradient
+from gradient import AsyncGradient, Gradient
 from gradient.types.knowledge_bases import IndexingJobRetrieveResponse
 
 from pytest_indexjob import (
     DatabaseStatus,
     DecodeError,
     IndexingJob,
+    IndexingJobPage,
     IndexingJobPhase,
     IndexingJobStatus,
     KnowledgeBase,
+    KnowledgeBaseDataSource,
+    NotFoundError,
     Simulator,
     assert_consistent,
     assert_counts,
@@ -436,3 +441,125 @@ def test_how_a_database_stands():
         assert_database_status({"knowledge_base": {"uuid": "kb"}}, "ONLINE")
     with pytest.raises(ValueError, match="ONLINE"):
         assert_database_status(answer, "ONLNE")
+
+
+# What is no answer with a job: each message says what was wanted, what was there, and the way out.
+
+
+@pytest.mark.parametrize(
+    "text", [json.dumps({"job": JOB}), json.dumps({"job": JOB}).encode(), f" {json.dumps(JOB)}"]
+)
+def test_json_is_taken_as_text_and_as_bytes(text):
+    assert assert_status(text, "PARTIAL") == FORMS["ours"]
+    assert assert_database_status('{"database_status": "ONLINE"}', "ONLINE") == "ONLINE"
+    assert assert_status(MappingProxyType({"job": JOB}), "PARTIAL") == FORMS["ours"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "there", "way_out"),
+    [
+        ({"jobs": [JOB], "meta": {}}, "it has jobs, meta", "answer['jobs'][0]"),
+        ({"knowledge_bases": []}, "it has knowledge_bases", "answer['knowledge_bases'][0]"),
+        ({"indexed_data_sources": [{}]}, "it has indexed_data_sources", "ask for the job itself"),
+        ({"knowledge_base_data_source": {"uuid": "d"}}, "it has knowledge_base_d", "ask for the"),
+        ({"uuid": "d", "spaces_data_source": {}}, "it has uuid, spaces_data_source", "ask for the"),
+        (KnowledgeBaseDataSource(uuid="d", dropbox_data_source=None), "status", "is it a job's"),
+        ({"signed_url": "https://x"}, "it has signed_url", "GET /v2/gen-ai/indexing_jobs/{uuid}"),
+        ({"job": None}, "it is empty", "ask for the job itself"),
+        (dict.fromkeys("abcdefg", 1), "it has a, b, c, d, e and more", "ask for the job itself"),
+        ({"uuid": "kb"}, "not UNKNOWN", "the answer has no status"),
+        (
+            {"status": "DATA_SOURCE_STATUS_UPDATED"},
+            "not 'DATA_SOURCE_STATUS_UPDATED'",
+            "is a DataSourceStatus, not a IndexingJobStatus",
+        ),
+        (httpx.Response(200, text="<html>"), "can't be read: JSON was expected", "a job"),
+        (httpx.Response(200), "JSON was expected, not an empty body", "a job"),
+        (b'{"job": {', "broken at byte", "a job"),
+        (
+            httpx.Response(409, json={"id": "conflict", "message": "busy"}),
+            "not HTTP 409: conflict: busy",
+            "a job",
+        ),
+        (httpx.Response(502, text="<html>"), "not HTTP 502", "a job"),
+        (NotFoundError(404, "not_found", "gone", "", "GET /x"), "not the error NotFoundError", ""),
+    ],
+)
+def test_an_answer_without_a_job_is_described(answer, there, way_out):
+    text = said(assert_status, answer, "COMPLETED")
+    assert there in text
+    assert way_out in text
+
+
+async def asked():
+    """What a test forgot to await."""
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([JOB], r"not list: assert on each of its items"),
+        (response, r"not function: call it"),
+        (
+            IndexingJobPage(jobs=(FORMS["ours"],)),
+            r"not IndexingJobPage: assert on each of its jobs",
+        ),
+        (None, r"not NoneType$"),
+        ("PARTIAL", r"not str$"),
+        (
+            SimpleNamespace(status_code=200),
+            r"body of this SimpleNamespace can't be found: assert on",
+        ),
+        (httpx.Response(200, stream=httpx.ByteStream(b"{}")), r"not read yet: `response.read\(\)`"),
+    ],
+)
+def test_what_is_no_answer_is_a_mistake_with_a_way_out(value, message):
+    with pytest.raises(TypeError, match=message):
+        assert_status(value, "PARTIAL")
+
+
+def test_an_answer_that_was_not_awaited_says_so():
+    forgotten = asked()
+    with pytest.raises(TypeError, match="not coroutine: await it"):
+        assert_status(forgotten, "PARTIAL")
+    forgotten.close()
+
+
+@pytest.mark.parametrize("polls", [JOB, "PARTIAL", b"{}", httpx.Response(200, json={})])
+def test_a_single_answer_is_no_list_of_polls(polls):
+    with pytest.raises(TypeError, match="must be a list of the answers to the polls, not a single"):
+        assert_transitions(polls, ["PARTIAL"])
+
+
+def test_streams_of_sdks(indexjob_simulator):
+    uuid = indexjob_simulator.start().uuid
+    calls = Gradient(access_token="any").knowledge_bases.indexing_jobs
+    with calls.with_streaming_response.retrieve(uuid) as answer:
+        with pytest.raises(TypeError, match="was not read yet"):
+            assert_status(answer, "IN_PROGRESS")
+        answer.read()
+        assert assert_status(answer, "IN_PROGRESS").uuid == uuid
+
+    async def by_async_clients():
+        calls = AsyncGradient(access_token="any").knowledge_bases.indexing_jobs
+        async with calls.with_streaming_response.retrieve(uuid) as answer:
+            await answer.read()
+            yield answer
+        yield await calls.retrieve(uuid)
+        async with pydo.aio.Client(token="any") as client:
+            yield await client.genai.get_indexing_job(uuid)
+            yield await client.genai.get_indexing_job(uuid, cls=lambda raw, *_: raw)
+
+    async def check():
+        return [assert_status(each, "IN_PROGRESS").uuid async for each in by_async_clients()]
+
+    assert asyncio.run(check()) == [uuid] * 4
+
+
+def test_what_holds_no_database_status_names_the_call_that_does():
+    for answer in (KnowledgeBase(uuid="kb"), {"knowledge_bases": []}, '{"job": {}}'):
+        text = said(assert_database_status, answer, "ONLINE")
+        assert "only GET of one knowledge base does, /v2/gen-ai/knowledge_bases/{uuid}" in text
+    refused = httpx.Response(404, json={"id": "not_found", "message": "gone"})
+    text = said(assert_database_status, refused, "ONLINE")
+    assert text == "expected an answer with a database status, not HTTP 404: not_found: gone"

@@ -16,7 +16,7 @@ from conftest import COMPLETED, JOB_URL, RUNNING, job_answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_indexjob import IndexingJobClient, IndexJobError
+from pytest_indexjob import DatabaseStatus, IndexingJobClient, IndexJobError
 from pytest_indexjob.api.outcomes import DataSourceStatus, IndexingJobPhase, IndexingJobStatus
 from pytest_indexjob.checking import coverage
 from pytest_indexjob.checking.coverage import (
@@ -50,7 +50,8 @@ class Run:
         clock = self.interception.clock
         self.simulator = Simulator(clock, journal=self.journal)
         self.interception.simulate(self.simulator)
-        self.client = IndexingJobClient("token", session=self.interception.session(), clock=clock)
+        self.session = self.interception.session()
+        self.client = IndexingJobClient("token", session=self.session, clock=clock)
 
     def follow(self):
         for job in self.simulator.jobs or [self.simulator.start()]:
@@ -61,14 +62,31 @@ class Run:
         with suppress(IndexJobError):
             list(self.client.iterate())
 
+    def ask(self, path, method="GET"):
+        headers = {"Authorization": "Bearer token"}
+        return self.session.request(method, f"{API}/{path}", headers=headers, timeout=10)
+
+    def follow_knowledge_bases(self):
+        self.ask("knowledge_bases")
+        for base in self.simulator.knowledge_bases or [self.simulator.add_knowledge_base()]:
+            self.ask(f"knowledge_bases/{base.uuid}")
+            self.interception.clock.advance(self.simulator.database_delay)
+            self.ask(f"knowledge_bases/{base.uuid}")
+            self.ask(f"knowledge_bases/{base.uuid}/data_sources")
+        self.ask(f"knowledge_bases/{base.uuid}", "DELETE")
+
     def serve(self, line):
         names = {"indexjob_simulator": self.simulator, "indexjob_client": self.client}
+        if "knowledge_base.uuid" in line:
+            names["knowledge_base"] = self.simulator.add_knowledge_base()
         if "job." in line:
             names["job"] = self.simulator.start()
             if "signed_url" in line:
                 self.client.wait(names["job"].uuid)
         with suppress(IndexJobError):
             exec(line, names)  # the line as a user would copy it
+        if "knowledge_base" in line.replace("job.knowledge_base_uuid", ""):
+            self.follow_knowledge_bases()
         self.follow()
         return outcomes_of(self.journal.exchanges)
 
@@ -87,6 +105,12 @@ def given_by_json(body, url=JOB_URL, method="GET", status=200):
 
 # What each line serves.
 
+JOB_ITEMS = 53  # the items that every suite is asked for
+JOBS_ONLY = {
+    item: entry
+    for item, entry in ITEMS.items()
+    if entry.group not in ("database", "source", "knowledge_base")
+}
 PLAIN = Run().serve("indexjob_simulator.start()")
 
 
@@ -111,15 +135,20 @@ def test_lines_name_what_there_is():
         "http",
         "fault",
         "shape",
+        "database",
+        "source",
+        "knowledge_base",
     ]
     assert groups == sorted(groups, key=list(dict.fromkeys(groups)).index), (
         "in the order of the groups"
     )
-    assert len(ITEMS) == 7 + 6 + 6 + 8 + 8 + 8 + 10
+    assert len(ITEMS) == JOB_ITEMS + 13 + 6 + 5
+    assert JOB_ITEMS == 7 + 6 + 6 + 8 + 8 + 8 + 10
     for group, enum in {
         "status": IndexingJobStatus,
         "phase": IndexingJobPhase,
         "data_source": DataSourceStatus,
+        "database": DatabaseStatus,
     }.items():
         names = {entry.name for entry in ITEMS.values() if entry.group == group}
         assert names == set(enum.__members__) - {"UNKNOWN"}, "each value of the contract is an item"
@@ -162,9 +191,9 @@ def test_a_weak_journal_shows_what_it_never_served():
         "shape:absent-counts": 2,
     }
     assert (whole.tests, dict(whole.counts)) == (3, served)
-    assert whole.percent() == pytest.approx(100 * 8 / 53)
+    assert whole.percent() == pytest.approx(100 * 8 / JOB_ITEMS)
     told = {line.strip() for line in whole.table(width=200)}
-    for item, entry in ITEMS.items():
+    for item, entry in JOBS_ONLY.items():
         count = served.get(item)
         text = f"seen by {count} test{'s' * (count > 1)}" if count else entry.serve
         assert f"{entry.name:<22}  {text}" in told or f"{entry.name:<21}  {text}" in told
@@ -276,6 +305,94 @@ def test_a_pending_job_lacks_no_counts_and_a_source_without_any_does():
     )
 
 
+BASE_URL = f"{API}/knowledge_bases/kb"
+
+
+def test_a_knowledge_base_says_how_its_database_and_its_last_job_stand():
+    running = {"status": "INDEX_JOB_STATUS_IN_PROGRESS", "phase": "BATCH_JOB_PHASE_RUNNING"}
+    answer = {
+        "knowledge_base": {"uuid": "kb", "last_indexing_job": running},
+        "database_status": "ONLINE",
+    }
+    assert given_by_json(answer, BASE_URL) == {
+        "database:ONLINE",
+        "knowledge_base:last-job",
+        "status:IN_PROGRESS",
+        "phase:RUNNING",
+        "pair:IN_PROGRESS×RUNNING",
+        "shape:absent-counts",
+    }
+    assert given_by_json({"knowledge_base": {"uuid": "kb"}}, BASE_URL) == {
+        "knowledge_base:no-job-yet"
+    }
+    agent = {"agent": {"knowledge_bases": [{"uuid": "kb"}]}}
+    assert given_by_json(agent, f"{API}/agents/a") == {"knowledge_base:no-job-yet"}
+    assert given_by_json({"database_status": "ASLEEP"}, BASE_URL) == {"shape:unknown-value"}
+
+
+def test_the_answer_that_makes_a_knowledge_base_never_has_a_job():
+    made = {"knowledge_base": {"uuid": "kb"}}
+    assert given_by_json(made, f"{API}/knowledge_bases", "POST") == frozenset()
+
+
+def test_a_data_source_says_its_kind_and_its_part_in_the_last_job():
+    source = {
+        "uuid": "ds",
+        "web_crawler_data_source": {"base_url": "https://example.com"},
+        "dropbox_data_source": None,
+        "last_datasource_indexing_job": {
+            "status": "DATA_SOURCE_STATUS_UPDATED",
+            "indexed_item_count": "1",
+        },
+    }
+    answer = {"knowledge_base_data_sources": [source], "meta": {"pages": 2}}
+    assert given_by_json(answer, f"{BASE_URL}/data_sources") == {
+        "source:web_crawler",
+        "data_source:UPDATED",
+        "shape:explicit-nulls",
+        "knowledge_base:several-pages",
+    }
+
+
+@pytest.mark.parametrize("path", ["knowledge_bases/kb", "agents/a", "scheduled-indexing/s"])
+def test_refusals_of_calls_around_a_job(path):
+    for status in (404, 409):
+        assert given_by_json({}, f"{API}/{path}", "DELETE", status) == {
+            f"http:{status}",
+            f"knowledge_base:{status}",
+        }
+    assert given_by_json({}, f"{API}/{path}", "DELETE", 500) == {"http:500"}
+    assert given_by_json({}, f"{BASE_URL}/indexing_jobs", status=404) == {"http:404"}
+
+
+def test_knowledge_bases_count_once_any_test_was_given_one():
+    whole = Coverage()
+    whole.add(JOBS_ONLY)
+    assert whole.percent() == 100.0
+    note = (
+        "database, source, knowledge_base: not counted, as no test was given an answer"
+        " about a knowledge base"
+    )
+    assert whole.table(width=100)[-1] == note
+    assert not any("add_knowledge_base" in line for line in whole.table())
+    other = Coverage()
+    other.add(["database:ONLINE"])
+    whole.merge(other)
+    assert whole.percent() == pytest.approx(100 * (JOB_ITEMS + 1) / len(ITEMS))
+    assert note not in whole.table(width=100)
+    assert "database: 1 of 13 database statuses" in whole.table()
+    assert '    indexjob_simulator.add_knowledge_base(database="unhealthy")' in whole.table(
+        width=60
+    )
+    rest = parse_left_out(["database:*: x", "source:*: x", "knowledge_base:*: x"])
+    assert whole.percent(rest) == 100.0
+
+
+def test_what_another_service_says_of_its_databases_asks_for_nothing():
+    url = "https://example.com/v2/databases/d"
+    assert given_by_json({"database_status": "ONLINE", "knowledge_base": {}}, url) == frozenset()
+
+
 def test_encoded_bodies_are_read():
     for encoding, encode in (("gzip", gzip.compress), ("deflate", zlib.compress), ("gzip", bytes)):
         answer = Response(200, (*JSON, ("Content-Encoding", encoding)), encode(COMPLETED.body))
@@ -318,7 +435,7 @@ def test_unexpected_pairs_are_kept_beside_the_items():
     assert table.count("COMPLETED×SUCCEEDED") == 1
     assert table.count("not expected") == 2
     assert whole.percent() == pytest.approx(
-        100 * 6 / 53
+        100 * 6 / JOB_ITEMS
     )  # COMPLETED, SUCCEEDED, their pair, FAILED, two shapes
     assert Coverage().matrix() == {}
 
@@ -444,7 +561,7 @@ def test_left_out_items_do_not_count():
     whole = Coverage()
     whole.add(["status:COMPLETED"])
     others = dict.fromkeys(
-        [item for item in ITEMS if item not in ("status:COMPLETED", "status:FAILED")], "why"
+        [item for item in JOBS_ONLY if item not in ("status:COMPLETED", "status:FAILED")], "why"
     )
     assert whole.percent(others) == 50.0
     assert whole.percent(dict.fromkeys(ITEMS, "why")) == 100.0
@@ -577,6 +694,14 @@ def test_lines_of_what_is_left_out():
     assert parse_left_out([]) == {}
 
 
+def test_a_star_leaves_out_a_whole_group():
+    left_out = parse_left_out(["database:*: a colleague waits", "source:aws: we have no S3"])
+    assert set(left_out) == {f"database:{status.name}" for status in DatabaseStatus} | {
+        "source:aws"
+    }
+    assert left_out["database:UNHEALTHY"] == "a colleague waits"
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -592,6 +717,9 @@ def test_lines_of_what_is_left_out():
         ("NO_CHANGES: x", r"'NO_CHANGES' is no item .* \(did you mean status:NO_CHANGES\?\)"),
         ("pair:FAILED x ERROR: x", r"\(did you mean pair:FAILED×ERROR\?\)"),
         ("http: 418: x", "did you mean http:4"),
+        ("source:*", r"a reason is needed: source:\*: we never"),
+        ("sources:*: x", "'sources' is no item .*did you mean source:"),
+        ("*: x", "is no item of outcome coverage"),
         ("!!!", "is no item of outcome coverage. Groups: status, phase"),
         (":::", "is no item of outcome coverage. Groups: status, phase"),
     ],

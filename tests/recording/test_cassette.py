@@ -477,3 +477,71 @@ def test_what_the_recording_tells_of(play):
     assert play(Interaction(Request("GET", "https://me@x.example:81/y"), Response(200))).hosts == {
         "x.example:81"
     }
+
+
+API = "https://api.digitalocean.com/v2/gen-ai"
+
+
+def told(method, path, body, status=200):
+    content = json.dumps(body).encode()
+    return Interaction(Request(method, f"{API}/{path}"), Response(status, (), content))
+
+
+def test_the_uuid_of_each_resource(play):
+    base = {"knowledge_base": {"uuid": "kb", "last_indexing_job": {"uuid": "j"}}}
+    playback = play(
+        told("POST", "knowledge_bases", {"knowledge_base": {"uuid": "kb"}}),
+        told("GET", "knowledge_bases/kb", base),
+        told(
+            "POST", "knowledge_bases/kb/data_sources", {"knowledge_base_data_source": {"uuid": "d"}}
+        ),
+        told("GET", "knowledge_bases", {"knowledge_bases": [{"uuid": "kb"}, {"uuid": "other"}]}),
+        told("GET", "scheduled-indexing/knowledge-base/kb", {"indexing_info": {"uuid": "s"}}),
+        told("PUT", "agents/a%20b", {"agent": {"uuid": "a b"}}),
+    )
+    wanted = {"jobs": "j", "knowledge_bases": "kb", "data_sources": "d", "schedules": "s"}
+    assert {resource: playback.uuid_of(resource) for resource in wanted} == wanted
+    assert playback.uuid_of("agents") == "a b"
+    assert playback.knowledge_base_uuid == "kb"
+
+
+def test_a_data_source_of_a_job_will_do_where_nothing_else_names_one(play):
+    job = {"uuid": "j", "data_source_jobs": [{"data_source_uuid": "d"}], "data_source_uuids": ["d"]}
+    playback = play(told("GET", "indexing_jobs/j", {"job": job}))
+    assert playback.uuid_of("data_sources") == "d"
+
+
+def test_no_uuid_and_several_are_told_apart(play):
+    listed = {"knowledge_bases": [{"uuid": f"kb-{number}"} for number in range(5)]}
+    playback = play(told("GET", "knowledge_bases", listed))
+    with pytest.raises(
+        CassetteError, match=r"about 5 knowledge bases: kb-0, kb-1, kb-2 and 2 more"
+    ):
+        _ = playback.knowledge_base_uuid
+    with pytest.raises(CassetteError, match="tells of no data source: no request asks for one"):
+        playback.uuid_of("data_sources")
+    with pytest.raises(ValueError, match=r"no resource 'uploads' with a uuid\. There are: jobs"):
+        playback.uuid_of("uploads")
+
+
+def test_an_answer_of_endless_depth_has_no_uuid(play):
+    deep = b'{"job":' * 900 + b"{}" + b"}" * 900
+    playback = play(Interaction(Request("GET", f"{API}/agents"), Response(200, (), deep)))
+    with pytest.raises(CassetteError, match="tells of no agent"):
+        playback.uuid_of("agents")
+
+
+def test_a_knowledge_base_is_given_again_once_its_last_job_has_ended(play):
+    def answer(**fields):
+        return told("GET", "knowledge_bases/kb", {"knowledge_base": {"uuid": "kb", **fields}})
+
+    request = answer().request
+    ended = {"uuid": "j", "status": "INDEX_JOB_STATUS_COMPLETED"}
+    playback = play(answer(), answer(last_indexing_job=ended))
+    bodies = [json.loads(playback.handle(request).body) for _ in range(4)]
+    assert bodies[1:] == [bodies[1]] * 3
+    for unsettled in ({}, {"last_indexing_job": {"uuid": "j"}}, {"last_indexing_job": 5}):
+        playback = play(answer(**unsettled))
+        playback.handle(request)
+        with pytest.raises(CassetteExhaustedError):
+            playback.handle(request)

@@ -6,16 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydo
 import pytest
 
 from pytest_indexjob import (
     AuthenticationError,
+    BadRequestError,
+    CassetteError,
     ConflictError,
     DecodeError,
     IndexingJobClient,
     NotFoundError,
     assert_consistent,
     assert_counts,
+    assert_database_status,
+    assert_status,
     assert_transitions,
 )
 from pytest_indexjob.exchange import Journal
@@ -31,12 +36,15 @@ NAMES = [
     "create",
     "create-conflict",
     "data-sources",
+    "database-provisioning",
     "documented-example",
     "error",
     "failed",
     "future-status",
     "in-progress",
+    "knowledge-base-ingest",
     "knowledge-base-jobs",
+    "knowledge-bases-two-pages",
     "list-three-pages",
     "missing-job",
     "missing-phase",
@@ -178,3 +186,49 @@ def test_other_calls(play):
     client, playback = play("cancel")
     assert not client.cancel(playback.job_uuid).is_terminal
     assert client.wait(playback.job_uuid).status.name == "CANCELLED"
+
+
+@pytest.mark.indexjob_cassette("knowledge-base-ingest", strict=True)
+def test_a_whole_ingest_by_pydo(indexjob_cassette):
+    calls = pydo.Client(token="any").genai
+    made = calls.create_knowledge_base({"name": "documents"})["knowledge_base"]
+    assert made["uuid"] == indexjob_cassette.knowledge_base_uuid
+    answer = calls.get_knowledge_base(made["uuid"])
+    polls = 1
+    while answer["database_status"] != "ONLINE":
+        answer = calls.get_knowledge_base(made["uuid"])
+        polls += 1
+    assert polls == 6
+    job = assert_status(answer, "IN_PROGRESS")
+    assert job.uuid == indexjob_cassette.uuid_of("jobs") == indexjob_cassette.job_uuid
+    (source,) = calls.list_knowledge_base_data_sources(made["uuid"])["knowledge_base_data_sources"]
+    assert source["uuid"] == indexjob_cassette.uuid_of("data_sources")
+    lives = [calls.get_indexing_job(job.uuid)]
+    while lives[-1]["job"]["status"] == "INDEX_JOB_STATUS_IN_PROGRESS":
+        lives.append(calls.get_indexing_job(job.uuid))
+    assert_transitions(lives, ["IN_PROGRESS", "COMPLETED"])
+    assert_status(calls.get_knowledge_base(made["uuid"]), "COMPLETED")
+    assert calls.delete_knowledge_base(made["uuid"]) == {"uuid": made["uuid"]}
+
+
+@pytest.mark.indexjob_cassette("database-provisioning", strict=True)
+def test_a_database_that_takes_its_time(indexjob_client, indexjob_cassette):
+    calls = pydo.Client(token="any").genai
+    calls.create_knowledge_base({"name": "documents"})
+    uuid = indexjob_cassette.knowledge_base_uuid
+    with pytest.raises(BadRequestError, match="failed to get db creds"):
+        indexjob_client.create(uuid)
+    for _ in range(5):
+        assert_database_status(calls.get_knowledge_base(uuid), "CREATING")
+    assert_database_status(calls.get_knowledge_base(uuid), "ONLINE")
+
+
+@pytest.mark.indexjob_cassette("knowledge-bases-two-pages", strict=True)
+def test_two_pages_of_knowledge_bases(indexjob_cassette):
+    calls = pydo.Client(token="any").genai
+    pages = [calls.list_knowledge_bases(page=page, per_page=2) for page in (1, 2)]
+    names = [base["name"] for page in pages for base in page["knowledge_bases"]]
+    assert names == ["invoices", "letters", "manuals"]
+    assert pages[0]["links"]["pages"]["next"].endswith("/knowledge_bases?page=2&per_page=2")
+    with pytest.raises(CassetteError, match="is about 3 knowledge bases"):
+        _ = indexjob_cassette.knowledge_base_uuid

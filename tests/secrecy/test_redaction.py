@@ -17,10 +17,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_indexjob.exchange import Interaction, Request, Response
+from pytest_indexjob.exchange import Exchange, Interaction, Request, Response, shown_url
 from pytest_indexjob.recording.cassette import dump, load
 from pytest_indexjob.secrecy.gate import Leak, scan
 from pytest_indexjob.secrecy.redaction import Redaction, credentials, environment_secrets
+from pytest_indexjob.story.moments import story
+from pytest_indexjob.story.record import record_test
 
 URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs/5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 CASSETTES = sorted((Path(__file__).parents[2] / "cassettes").glob("*.yaml"))
@@ -850,3 +852,66 @@ def test_a_known_secret_goes_from_a_log_in_whatever_form(form):
     assert told.startswith("DEBUG before 200 OK\nINFO ")
     assert told.endswith(" GET /v2/gen-ai/indexing_jobs\n")
     assert not any(trace in told.encode() for trace in traces(SIMPLE))
+
+
+# Knowledge bases.
+
+GEN_AI = "https://api.digitalocean.com/v2/gen-ai"
+SOURCES = f"{GEN_AI}/knowledge_bases/kb/data_sources"
+UPLOADS = f"{GEN_AI}/knowledge_bases/data_sources/file_upload_presigned_urls"
+# None of them looks like a secret: the name of its field says that it is one.
+KEY_ID, SECRET_KEY, REFRESH_TOKEN = "minio-documents", "correct/horse/battery", "1//staple-horse"
+SIGNATURE, CREDENTIAL = "ab54d286474614ab", "documents-key/20251031/nyc3/s3/aws4_request"
+PRESIGNED = (
+    "https://uploads.example.com/bucket/a.pdf?X-Amz-Expires=900"
+    f"&X-Amz-Credential={quote(CREDENTIAL, safe='')}&X-Amz-Signature={SIGNATURE}"
+)
+SECRETS_OF_SOURCES = (KEY_ID, SECRET_KEY, REFRESH_TOKEN, SIGNATURE, "documents-key")
+WITH_SECRETS = {
+    "s3": {"aws_data_source": {"bucket_name": "b", "key_id": KEY_ID, "secret_key": SECRET_KEY}},
+    "dropbox": {"dropbox_data_source": {"folder": "/b", "refresh_token": REFRESH_TOKEN}},
+    "drive": {"google_drive_data_source": {"folder_id": "b", "refresh_token": REFRESH_TOKEN}},
+}
+
+
+def call_with(method, url, sent, answer, status=200):
+    content = sent if isinstance(sent, bytes) else json.dumps(sent).encode()
+    return Interaction(
+        Request(method, url, JSON, content), Response(status, JSON, json.dumps(answer).encode())
+    )
+
+
+def interactions_with_secrets():
+    for source in WITH_SECRETS.values():
+        echoed = {"knowledge_base_data_source": {"uuid": "d", **source}}
+        yield call_with("POST", SOURCES, source, echoed)
+        yield call_with("PUT", f"{SOURCES}/d", source, echoed)
+        whole = {"name": "docs", "datasources": [source]}
+        yield call_with("POST", f"{GEN_AI}/knowledge_bases", whole, {})
+        refused = {"id": "invalid_argument", "message": f"no access with {json.dumps(source)}"}
+        yield call_with("POST", SOURCES, source, refused, 400)
+        yield call_with("POST", f"{GEN_AI}/no_such_call", source, echoed, 404)
+    yield call_with("POST", UPLOADS, {"files": []}, {"uploads": [{"presigned_url": PRESIGNED}]})
+    yield call_with("PUT", PRESIGNED, SECRET_KEY.encode(), {})
+
+
+@pytest.mark.parametrize("item", [*interactions_with_secrets()], ids=repr)
+def test_credentials_of_data_sources_are_nowhere(item):
+    redaction = Redaction()
+    exchange = Exchange(item.request, item.response, None, 0.0)
+    shown, clean = redaction.redact_exchange(exchange), redaction.redact_text
+    kept = dump([redaction.redact(item)])
+    texts = {
+        "cassette": kept,
+        "page": json.dumps(record_test("test", "failed", 1.0, [shown], redact=clean)),
+        "story": str(story([exchange], redact=clean)),
+        "message": f"{item.request!r} {item.response!r} {shown_url(item.request.url)}",
+    }
+    for place, text in texts.items():
+        assert [secret for secret in SECRETS_OF_SOURCES if secret in text] == [], place
+    assert scan(kept) == []
+
+
+@pytest.mark.parametrize("item", [*interactions_with_secrets()], ids=repr)
+def test_the_gate_stops_credentials_of_data_sources(item):
+    assert scan(dump([item])) != []

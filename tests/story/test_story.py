@@ -100,6 +100,54 @@ def test_equal_polls_in_a_row_are_one_moment():
     assert moments[2][3:5] == ("SUCCEEDED", "COMPLETED")
 
 
+def knowledge_base(name, database, **job):
+    last = {"last_indexing_job": {"uuid": JOB_UUID, **job}} if job else {}
+    body = {"knowledge_base": {"uuid": name, "name": name, **last}, "database_status": database}
+    return Response(200, JSON, json.dumps(body).encode())
+
+
+def test_each_knowledge_base_is_named_with_its_database_and_its_last_job():
+    base, other = (
+        Request("GET", f"https://api.digitalocean.com/v2/gen-ai/knowledge_bases/{name}")
+        for name in ("manuals", "Alice")
+    )
+    running = {"status": "INDEX_JOB_STATUS_IN_PROGRESS", "phase": "BATCH_JOB_PHASE_RUNNING"}
+    exchanges = [
+        answered(knowledge_base("manuals", "CREATING"), 0, base),
+        answered(knowledge_base("Alice", "UNHEALTHY"), 1, other),
+        answered(knowledge_base("manuals", "CREATING"), 2, base),
+        answered(knowledge_base("Alice", "UNHEALTHY"), 3, other),
+        answered(knowledge_base("manuals", "ONLINE", **running), 4, base),
+        answered(knowledge_base({"<b>": 1}, 5, uuid=[]), 5, base),
+    ]
+    moments = story(exchanges)
+    assert [(moment.counts, moment.status, moment.times) for moment in moments] == [
+        ("knowledge base manuals · database CREATING", "", 2),
+        ("knowledge base REDACTED · database UNHEALTHY", "", 2),
+        ("knowledge base manuals · database ONLINE", "IN_PROGRESS", 1),
+        ("knowledge base {'<b>': 1} · database 5", "", 1),
+    ]
+    (_, _, moment, _) = record_of("test", "passed", 1.0, exchanges)["moments"]
+    assert (moment["lane"], moment["job"], moment["phase"]) == (
+        "knowledge_bases.get",
+        JOB_UUID,
+        "RUNNING",
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "summary"),
+    [
+        ({"knowledge_bases": [{}, {}], "meta": {"page": 1, "pages": 2}}, "page 1 of 2 · 2 know"),
+        ({"knowledge_base_data_sources": [{}]}, "1 data source"),
+        ({"agents": []}, "0 agents"),
+    ],
+)
+def test_lists_around_a_job_say_how_many_they_hold(body, summary):
+    answer = Response(200, JSON, json.dumps(body).encode())
+    assert story([answered(answer)])[0].counts.startswith(summary)
+
+
 def test_two_jobs_polled_in_turn_have_a_moment_each():
     other = Request("GET", f"{JOBS_URL}/aaaaaaaa-b5f6-11f0-9c3a-0a58a9feac02")
     exchanges = [answered(RUNNING, at, (GET, other)[at % 2]) for at in range(10)]

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_indexjob import IndexedDataSource, IndexingJob, IndexJobError
+from pytest_indexjob.api.calls import API_URL, KNOWLEDGE_BASES_PATH, named
 from pytest_indexjob.api.schema import CONTRACT, FORMATS, json_schema, nearest_value, operation_of
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Recording, load
@@ -264,6 +265,44 @@ def test_a_missing_wrapper(name, path, severity):
     for body in ({}, {path[2:]: None}):
         [difference] = found(answer(body), method=method, url=url)
         assert difference[:3] == (severity, "missing-field", path)
+
+
+AROUND_A_JOB = [
+    ("knowledge_bases.create", "knowledge_base", "breaking"),
+    ("knowledge_bases.get", "knowledge_base", "breaking"),
+    ("knowledge_bases.list", "knowledge_bases", "info"),
+    ("data_sources.create", "knowledge_base_data_source", "breaking"),
+    ("data_sources.list", "knowledge_base_data_sources", "info"),
+    ("uploads.create", "uploads", "breaking"),
+    ("schedules.get", "indexing_info", "breaking"),
+    ("agents.attach", "agent", "breaking"),
+    ("agents.list", "agents", "info"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrapper", "severity"), AROUND_A_JOB)
+def test_a_missing_wrapper_of_a_call_around_a_job(name, wrapper, severity):
+    call = named(name)
+    url = API_URL + call.path_with(*["some-uuid"] * call.path.count("{"))
+    for body in ({}, {wrapper: None}):
+        [difference] = found(answer(body), method=call.method, url=url)
+        assert difference[:3] == (severity, "missing-field", f"$.{wrapper}")
+    if wrapper not in ("uploads", "indexing_info"):
+        item = [{}] if wrapper.endswith("s") else {}
+        place = f"$.{wrapper}[].uuid" if wrapper.endswith("s") else f"$.{wrapper}.uuid"
+        [difference] = found(answer({wrapper: item}), method=call.method, url=url)
+        assert difference[:3] == ("breaking", "missing-field", place)
+
+
+def test_what_only_a_hostile_service_says_of_a_knowledge_base():
+    base = {"uuid": "kb", "tags": "x", "last_indexing_job": {"status": "INDEX_JOB_STATUS_NEW"}}
+    body = {"knowledge_base": base, "database_status": "ASLEEP"}
+    url = f"{API_URL}{KNOWLEDGE_BASES_PATH}/kb"
+    assert {difference[:3] for difference in found(answer(body), url=url)} == {
+        ("breaking", "changed-type", "$.knowledge_base.tags"),
+        ("notable", "unknown-value", "$.knowledge_base.last_indexing_job.status"),
+        ("notable", "unknown-value", "$.database_status"),
+    }
 
 
 def test_a_job_of_a_list_without_its_uuid():

@@ -66,18 +66,18 @@ def _enter_own_users(user: int, group: int) -> None:
     """Leave the network as a user who is not root may: in a namespace of users as well."""
     try:
         _unshare(_NEW_USER | _NEW_NETWORK)
+        # The user stays who it was.
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
+            Path("/proc/self", name).write_text(text)
     except OSError as error:
         raise _refusal(
             f"the kernel refuses a network namespace ({error.strerror}). A container may need"
             " --security-opt seccomp=unconfined, or can be started with --network=none"
         ) from None
-    # The user stays who it was.
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{user} {user} 1"),
-        ("gid_map", f"{group} {group} 1"),
-    ):
-        Path("/proc/self", name).write_text(text)
 
 
 def _unshare(what: int) -> None:

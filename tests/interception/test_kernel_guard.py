@@ -145,9 +145,8 @@ def test_a_run_that_also_asks_for_the_network_is_refused(pytester, other):
 
 
 def test_a_run_with_a_thread_is_refused(pytester):
-    pytester.makepyfile(
-        early="import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
-    )
+    wait = "threading.Thread(target=threading.Event().wait, daemon=True).start()"
+    pytester.makepyfile(early=f"import threading; {wait}")
     pytester.syspathinsert()
     result = pytester.runpytest_subprocess("-p", "early", "--indexjob-offline=strict")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

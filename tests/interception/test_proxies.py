@@ -228,7 +228,8 @@ ASKED = {
     "address": b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n\r\n",
     "after a request": b"GET / HTTP/1.1\r\nHost: here\r\n\r\nGET ftp://x HTTP/1.1\r\n\r\n"
     b"CONNECT other.example:443 HTTP/1.1\r\n\r\n",
-    "after a body": b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcCONNECT other.example:1 HTTP/1.1\r\n",
+    "after a body": b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+    b"CONNECT other.example:1 HTTP/1.1\r\n",
 }
 
 
@@ -288,7 +289,8 @@ SOCKS = {
     "5": [b"\x05\x01\x00", b"\x05\x01\x00\x03\x0dother.example\x01\xbb"],
     "5, address": [b"\x05\x02\x00\x02", b"\x05\x01\x00\x01\xc0\x00\x02\x01\x01\xbb"],
     "5, address of version 6": [
-        b"\x05\x01\x00", b"\x05\x01\x00\x04" + bytes.fromhex("20010db8" + "00" * 11 + "01") + b"\0\1"
+        b"\x05\x01\x00",
+        b"\x05\x01\x00\x04" + bytes.fromhex("20010db8" + "00" * 11 + "01") + b"\0\1",
     ],
     "5, password": [
         b"\x05\x01\x02", b"\x01\x02me\x02pw", b"\x05\x01\x00\x03\x0dother.example\x01\xbb"
@@ -310,12 +312,13 @@ def test_requests_by_socks(interception, proxy, monkeypatch):
     socks = pytest.importorskip("socks")
     made = []
 
-    class Kept(socks.socksocket):  # PySocks leaves its sockets to the garbage collector
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
+    real = socks.socksocket.__init__
 
-    monkeypatch.setattr(socks, "socksocket", Kept)
+    def init(self, *args, **kwargs):  # PySocks leaves its sockets to the garbage collector
+        real(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(socks.socksocket, "__init__", init)
     assert by_requests(JOB_URL, f"socks5h://127.0.0.1:{proxy.port}") == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"other\.example"):
         by_requests(OTHERS[0], f"socks5h://127.0.0.1:{proxy.port}")

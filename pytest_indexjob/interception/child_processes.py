@@ -37,7 +37,7 @@ def popen_patches(interception: Interception, subprocess: ModuleType) -> Iterato
 
     @functools.wraps(real)
     def init(self: Any, args: Any, *rest: Any, **options: Any) -> None:
-        _check(interception.guard, args, options.get("env"))
+        check(interception.guard, args, options.get("env"))
         real(self, args, *rest, **options)
 
     yield Patch(subprocess.Popen, "__init__", init)
@@ -48,12 +48,12 @@ def os_patches(interception: Interception, module: ModuleType) -> Iterator[Patch
     guard = interception.guard
 
     def system(command: Any) -> int:
-        _check(guard, command, None)
+        check(guard, command, None)
         return real_system(command)  # type: ignore[no-any-return]
 
     def spawn(real: Callable[..., Any]) -> Callable[..., Any]:
         def posix_spawn(path: Any, argv: Any, env: Any, **options: Any) -> Any:
-            _check(guard, argv, env)
+            check(guard, argv, env)
             return real(path, argv, env, **options)
 
         return posix_spawn
@@ -65,11 +65,13 @@ def os_patches(interception: Interception, module: ModuleType) -> Iterator[Patch
             yield Patch(module, name, spawn(original(module, name)))
 
 
-def _check(guard: Guard, command: Any, env: Mapping[Any, Any] | None) -> None:
-    if not guard.active:
+def check(guard: Guard, command: Any, env: Mapping[Any, Any] | None) -> None:
+    """Raise ``NetworkBlockedError`` for a command that asks a host out of bounds."""
+    # An iterator can be read only once, and it is the child's.
+    if not guard.active or not isinstance(command, str | bytes | os.PathLike | list | tuple):
         return
     text = _text(command)
-    words = _words(text) if isinstance(command, str | bytes) else [*map(_text, command)]
+    words = [*map(_text, command)] if isinstance(command, list | tuple) else _words(text)
     programs = {os.path.basename(word) for word in words}  # noqa: PTH119  # not all are paths
     if not programs.isdisjoint(_FETCH):
         program = min(programs & _FETCH)

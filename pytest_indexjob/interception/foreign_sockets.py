@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pytest_indexjob.interception import child_processes
 from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ def uvloop_patches(interception: Interception, uvloop: ModuleType) -> Iterator[P
     for name, destination in destinations.items():
         real = original(uvloop.Loop, name)
         yield Patch(uvloop.Loop, name, _checked_method(guard, "uvloop", real, destination))
+    for name in ("subprocess_exec", "subprocess_shell"):
+        yield Patch(uvloop.Loop, name, _checked_child(guard, original(uvloop.Loop, name)))
+
+
+def _checked_child(guard: Guard, real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def subprocess(self: Any, protocol_factory: Any, *command: Any, **options: Any) -> Any:
+        words = command[0] if len(command) == 1 else command
+        child_processes.check(guard, words, options.get("env"))
+        return real(self, protocol_factory, *command, **options)
+
+    return subprocess
 
 
 def _checked_method(

@@ -239,7 +239,15 @@ def test_commands_that_ask_the_network(interception, command):
     def by_system():
         os.system(command if isinstance(command, str) else " ".join(command))
 
-    ways = [lambda: subprocess.run(command, shell=isinstance(command, str)), by_asyncio, by_system]  # noqa: PLW1510
+    def by_uvloop():
+        uvloop = pytest.importorskip("uvloop", reason="needs uvloop, which Windows does not have")
+        shell = asyncio.create_subprocess_shell
+        uvloop.run(shell(command if isinstance(command, str) else " ".join(command)))
+
+    def by_subprocess():
+        subprocess.run(command, shell=isinstance(command, str), check=False)
+
+    ways = [by_subprocess, by_asyncio, by_uvloop, by_system]
     if isinstance(command, list):
         ways.append(lambda: os.posix_spawn(command[0], command, {}))
     for start in ways:

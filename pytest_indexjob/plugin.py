@@ -39,6 +39,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Close the network before anything of the user's is imported, where that is asked for."""
+    if getattr(early_config.known_args_namespace, "indexjob_offline", None):
+        from pytest_indexjob.interception.kernel_guard import close_network
+
+        close_network()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
@@ -54,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         for name, value in vars(config.option).items()
         if value not in (None, "none") and value is not False
     }
-    if any(name.startswith("indexjob_") and name != "indexjob_live" for name in given):
+    if any(name.startswith("indexjob_") for name in given - {"indexjob_live", "indexjob_offline"}):
         from pytest_indexjob.running.totals import register
 
         config.stash[_TOTALS] = register(config)

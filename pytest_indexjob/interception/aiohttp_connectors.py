@@ -36,13 +36,28 @@ def patches(interception: Interception, aiohttp: ModuleType) -> Iterator[Patch]:
     async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
         url = req.url
         if not interception.claims(url.host, url.port, url.scheme):
-            return await real(self, req, traces, timeout)
+            if req.proxy is not None:  # a proxy on this machine would lead out of it
+                interception.guard.check(url.host, url.port)
+            connection = await real(self, req, traces, timeout)
+            if _leads_astray(interception, connection, url.host):
+                connection.close()
+                if isinstance(self, aiohttp.TCPConnector):
+                    self.clear_dns_cache()
+                interception.guard.check(url.host, url.port)
+            return connection
         loop = asyncio.get_running_loop()
         protocol = ResponseHandler(loop)
         protocol.connection_made(_AnsweringTransport(interception, protocol, loop, req, timeout))
         return Connection(self, req.connection_key, protocol, loop)
 
     yield Patch(connector_class, "connect", connect)
+
+
+def _leads_astray(interception: Interception, connection: Any, host: Any) -> bool:
+    """Whether a pool kept the connection since before the test, and its host is out of bounds."""
+    transport = connection.transport
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    return sock is not None and interception.guard.leads_astray(sock, host)
 
 
 class _AnsweringTransport(asyncio.Transport):

@@ -38,10 +38,14 @@ CLIENTS = {
     "uvloop": ("foreign_sockets", "uvloop_patches"),
     "curl_cffi": ("foreign_sockets", "curl_cffi_patches"),
     "pycurl": ("foreign_sockets", "pycurl_patches"),
-    "grpc": ("foreign_sockets", "grpc_patches"),
+    "primp": ("foreign_sockets", "primp_patches"),
+    "pycares": ("foreign_sockets", "pycares_patches"),
+    "grpc._channel": ("foreign_sockets", "grpc_patches"),
+    "grpc.aio._channel": ("foreign_sockets", "grpc_patches"),
+    "subprocess": ("child_processes", "popen_patches"),
+    "os": ("child_processes", "os_patches"),
     "tornado.simple_httpclient": ("foreign_sockets", "tornado_patches"),
     "niquests.adapters": ("foreign_sockets", "niquests_patches"),
-    "grpc.aio": ("foreign_sockets", "grpc_patches"),
 }
 _VCRPY = "vcr.patch"
 

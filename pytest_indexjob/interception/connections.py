@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.exchange import Response, TransportFault, netloc_of
 from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.interception.forward_proxies import host_of_target
 from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
@@ -63,12 +64,33 @@ def httplib2_patches(interception: Interception, httplib2: ModuleType) -> Iterat
 
 
 def _put_request(interception: Interception) -> Patch:
-    """Lets no connection that was kept alive since before the test reach the service."""
+    """Answers what a proxy is asked for, and ends connections from before the test.
+
+    Such a connection would reach the service, or a host that is out of bounds. The client makes
+    another, which is answered or stopped.
+    """
     real = original(http.client.HTTPConnection, "putrequest")
 
     def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        kept = self.sock is not None and not isinstance(self.sock, AnsweringSocket)
-        if kept and interception.claims(*_destination(self)):
+        host, port, scheme = _destination(self)
+        by_proxy = host_of_target(method, url)
+        if by_proxy is not None:
+            scheme = url.partition("://")[0].lower()
+            if not interception.claims(*by_proxy, scheme):
+                interception.guard.check(*by_proxy)
+            else:
+                http.client.HTTPConnection.close(self)
+                connect = type(self).connect
+                base = f"{scheme}://{netloc_of(*by_proxy, scheme)}"
+                self.sock = AnsweringSocket(interception, self, base, connect)
+        elif (
+            self.sock is not None
+            and not isinstance(self.sock, AnsweringSocket)
+            and (
+                interception.claims(host, port, scheme)
+                or interception.guard.leads_astray(self.sock, host)
+            )
+        ):
             # urllib3's own `close` would forget the request that it is about to make.
             http.client.HTTPConnection.close(self)
         real(self, method, url, *args, **kwargs)

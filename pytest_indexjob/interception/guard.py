@@ -1,17 +1,25 @@
-"""The offline guard: no connection of a test that uses the plugin leads off this machine."""
+"""The offline guard: no connection of a test that uses the plugin leads off this machine.
+
+It stands at Python's sockets. A name is checked before it is looked up, an address before it is
+connected to, the other end of a connection from before the test as it is used, and the host that a
+proxy on this machine is asked for before the proxy hears of it.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import ipaddress
 import socket
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import NetworkBlockedError
+from pytest_indexjob.interception.forward_proxies import ProxyRequests
 from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
@@ -20,19 +28,23 @@ if TYPE_CHECKING:
     from pytest_indexjob.exchange import Journal
 
 _API_HOST = urlsplit(API_URL).hostname
-
-
+_SENDMSG = 3  # which argument of `sendmsg` is an address
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _PASSING = ContextVar("indexjob_passing", default=False)
 
 
 class Guard:
-    """Stops connections and name look-ups but those to this machine and to the allowed hosts."""
+    """Stops what leads elsewhere than to this machine and to the allowed hosts."""
 
     def __init__(self, journal: Journal, test: str, allowed_hosts: Iterable[str]) -> None:
         self._journal = journal
         self._test = test
         self._allowed = [host.lower() for host in allowed_hosts]
         self._addresses: set[str] = set()
+        # Numbers of files. One from before the test is not given to another while it is open.
+        self._connected: set[int] = set()
+        self._looked_at: set[int] = set()
+        self._sent: WeakKeyDictionary[Any, ProxyRequests] = WeakKeyDictionary()
         self._open = 0
         self.active = False
 
@@ -60,11 +72,21 @@ class Guard:
 
     def patches(self) -> Iterator[Patch]:
         """What has to be put in place for the guard to stand."""
-        calls = {"connect": 0, "connect_ex": 0, "sendto": -1, "sendmsg": 3}
+        calls = {"connect": 0, "connect_ex": 0, "sendto": -1, "sendmsg": _SENDMSG}
         for name, place in calls.items():
             if hasattr(socket.socket, name):  # `sendmsg` is not on every system
                 call = self._checked_call(original(socket.socket, name), place)
                 yield Patch(socket.socket, name, call)
+        for name in ("send", "sendall"):
+            yield Patch(socket.socket, name, self._checked_send(original(socket.socket, name)))
+        tls = sys.modules.get("ssl")
+        if tls is not None:
+            for owner, name in (
+                (tls.SSLSocket, "send"),
+                (tls.SSLSocket, "write"),
+                (tls.SSLObject, "write"),
+            ):
+                yield Patch(owner, name, self._checked_send(original(owner, name)))
         yield Patch(socket.socket, "bind", self._checked_bind(original(socket.socket, "bind")))
         yield Patch(socket, "getnameinfo", self._checked_name(original(socket, "getnameinfo")))
         for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr"):
@@ -73,15 +95,61 @@ class Guard:
     def _checked_call(self, real: Callable[..., Any], place: int) -> Callable[..., Any]:
         def call(sock: socket.socket, *args: Any) -> Any:
             address = args[place] if len(args) > place else None
-            if sock.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            if sock.family in _INTERNET and isinstance(address, tuple):
                 self.check(address[0], address[1])
+                self.note_connected(sock.fileno())
                 if self.active and _is_under_localhost(address[0]):
                     at = place % len(args)
                     here = ("localhost", *address[1:])
                     args = (*args[:at], here, *args[at + 1 :])
+            elif address is None and place == _SENDMSG:
+                self._check_sent(sock, b"".join(map(bytes, args[0])))
             return real(sock, *args)
 
         return call
+
+    def _checked_send(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def send(sock: Any, data: Any, *args: Any) -> Any:
+            self._check_sent(sock, data)
+            return real(sock, data, *args)
+
+        return send
+
+    def _check_sent(self, sock: Any, data: Any) -> None:
+        if not self.active or self._open or self.passing():
+            return
+        if isinstance(sock, socket.socket):
+            self._check_other_end(sock)
+        sent = self._sent.get(sock)
+        if sent is None:
+            sent = self._sent[sock] = ProxyRequests()
+        sent.feed(data)
+        for host, port in sent.hosts:
+            self.check(host, port)
+
+    def _check_other_end(self, sock: socket.socket) -> None:
+        file = sock.fileno()
+        if file in self._connected or file in self._looked_at or sock.family not in _INTERNET:
+            return
+        try:
+            address = sock.getpeername()
+        except OSError:  # not connected
+            return
+        self.check(address[0], address[1])
+        self._looked_at.add(file)
+
+    def note_connected(self, file: int) -> None:
+        """Keep that the socket of this file number was connected in the test."""
+        self._connected.add(file)
+
+    def leads_astray(self, sock: Any, host: Any) -> bool:
+        """Whether a connection was made before the test, to a host that is out of bounds."""
+        return (
+            self.active
+            and getattr(sock, "family", None) in _INTERNET
+            and sock.fileno() not in self._connected
+            and not self._permits(host)
+        )
 
     def _checked_bind(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def bind(sock: socket.socket, address: Any) -> Any:
@@ -118,16 +186,7 @@ class Guard:
 
         ``client`` names one that can't be answered in this process.
         """
-        if (
-            not self.active
-            or self._open
-            or self.passing()
-            or host is None
-            or _is_loopback(host)
-            or self._is_named(host)
-        ):
-            return
-        if host in self._addresses:
+        if not self.active or self._permits(host):
             return
         shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
         error = NetworkBlockedError(
@@ -140,6 +199,16 @@ class Guard:
         )
         self._journal.add_miss(error)
         raise error
+
+    def _permits(self, host: Any) -> bool:
+        return bool(
+            self._open
+            or self.passing()
+            or host is None
+            or _is_loopback(host)
+            or self._is_named(host)
+            or host in self._addresses
+        )
 
     def _is_named(self, host: Any) -> bool:
         return any(fnmatch.fnmatchcase(_name(host), allowed) for allowed in self._allowed)

@@ -23,13 +23,65 @@ _HTTPS_PORT = 443
 
 
 def patches(interception: Interception, httpcore: ModuleType) -> Iterator[Patch]:
-    """Those of httpcore's backends."""
+    """Those of httpcore's backends, of its connections that are kept alive, and of its proxies."""
     for name in ("SyncBackend", "AnyIOBackend", "TrioBackend"):
         backend = getattr(httpcore, name)
         if "connect_tcp" in vars(backend):  # else the library that it is for is not installed
             connect = _connect_sync if name == "SyncBackend" else _connect_async
             real = original(backend, "connect_tcp")
             yield Patch(backend, "connect_tcp", connect(interception, httpcore, real))
+    # A class for which a library is missing has no such method of its own.
+    for kind in ("", "Async"):
+        for name in ("HTTP11Connection", "HTTP2Connection"):
+            kept = getattr(httpcore, f"{kind}{name}")
+            if "has_expired" in vars(kept):
+                expired = _has_expired(interception, original(kept, "has_expired"))
+                yield Patch(kept, "has_expired", expired)
+        direct = getattr(httpcore, f"{kind}HTTPConnection")
+        for name in ("ConnectionPool", "HTTPProxy", "SOCKSProxy"):
+            pool = getattr(httpcore, f"{kind}{name}")
+            if "create_connection" in vars(pool):
+                real = original(pool, "create_connection")
+                create = _create_connection(interception, real, direct)
+                yield Patch(pool, "create_connection", create)
+
+
+def _has_expired(interception: Interception, real: Callable[..., bool]) -> Callable[..., bool]:
+    """A connection from before the test that must not be used counts as expired.
+
+    The pool makes another, which is answered or stopped.
+    """
+
+    def has_expired(self: Any) -> bool:
+        stream, origin = self._network_stream, self._origin
+        if self.is_idle() and not isinstance(stream, _Stream):
+            host = origin.host.decode("ascii")
+            sock = stream.get_extra_info("socket")
+            if interception.claims(
+                host, origin.port, origin.scheme.decode("ascii")
+            ) or interception.guard.leads_astray(sock, host):
+                return True
+        return real(self)
+
+    return has_expired
+
+
+def _create_connection(
+    interception: Interception, real: Callable[..., Any], direct: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A proxy on this machine would lead out of it: it is asked for nothing out of bounds."""
+
+    def create_connection(self: Any, origin: Any) -> Any:
+        has_proxy = hasattr(self, "_proxy_url") or getattr(self, "_proxy", None) is not None
+        host = origin.host.decode("ascii")
+        if not has_proxy:
+            return real(self, origin)
+        if interception.claims(host, origin.port, origin.scheme.decode("ascii")):
+            return direct(origin, network_backend=self._network_backend)
+        interception.guard.check(host, origin.port)
+        return real(self, origin)
+
+    return create_connection
 
 
 def _connect_sync(

@@ -29,6 +29,14 @@ def add_options(parser: pytest.Parser) -> None:
         ),
     )
     group.addoption(
+        "--indexjob-offline",
+        choices=("strict",),
+        help=(
+            "strict: the kernel lets nothing in this run reach another machine, children included"
+            " (Linux; refused where it can't be had)"
+        ),
+    )
+    group.addoption(
         "--indexjob-max-age",
         metavar="DAYS",
         help=("fail tests whose recordings are more than DAYS days old; warn:DAYS only warns"),

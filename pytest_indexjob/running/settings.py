@@ -62,6 +62,8 @@ def _read(config: pytest.Config) -> RunSettings:
     live: bool = config.getoption("--indexjob-live")
     if live and config.getoption("--indexjob-record") != "none":
         raise pytest.UsageError("--indexjob-live records nothing: give --indexjob-record alone")
+    if config.getoption("--indexjob-offline"):
+        _check_offline(config, live=live)
     return RunSettings(
         live=live,
         record_mode=_record_mode(config),
@@ -76,6 +78,21 @@ def _read(config: pytest.Config) -> RunSettings:
         kept_bodies=tuple(config.getini("indexjob_kept_bodies")),
         run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
     )
+
+
+def _check_offline(config: pytest.Config, *, live: bool) -> None:
+    wish = ""
+    if live:
+        wish = "--indexjob-live asks"
+    elif _record_mode(config) != "none":
+        wish = "--indexjob-record asks"
+    elif hosts := config.getini("indexjob_allowed_hosts"):
+        wish = f"the ini key indexjob_allowed_hosts ({' '.join(hosts)}) asks"
+    if wish:
+        raise pytest.UsageError(
+            f"--indexjob-offline=strict lets nothing reach the network, for which {wish}: give only"
+            " one of them (-o indexjob_allowed_hosts= empties the key)"
+        )
 
 
 def _record_mode(config: pytest.Config) -> str:

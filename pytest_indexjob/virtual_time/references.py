@@ -49,6 +49,8 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
             for name in known[2]
             if (real := identity(known[0].get(name))) in functions
         ]
+    for gone in _seen.keys() - sys.modules.keys():  # else their names would be kept alive
+        del _seen[gone]
     return found
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import importlib
-import json
+import os
+import shutil
+import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import COMPLETED, JOB_URL
@@ -16,6 +18,8 @@ from pytest_indexjob import NetworkBlockedError
 from pytest_indexjob.exchange import Journal, TransportFault
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.virtual_time.clock import VirtualClock
+
+FOREIGN = "needs pip install -e '.[foreign]'"
 
 
 class Source:
@@ -83,7 +87,7 @@ def test_uvloop(interception):
 
 
 def test_curl_cffi(interception, loopback):
-    curl_cffi = pytest.importorskip("curl_cffi", reason="needs curl_cffi: pip install curl_cffi")
+    curl_cffi = pytest.importorskip("curl_cffi", reason=FOREIGN)
     live = loopback(lambda _: COMPLETED)
     assert curl_cffi.get(live.url).content == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"curl_cffi .* indexjob_server"):
@@ -91,9 +95,7 @@ def test_curl_cffi(interception, loopback):
 
 
 def test_tornado(interception, loopback):
-    httpclient = pytest.importorskip(
-        "tornado.httpclient", reason="needs tornado: pip install tornado"
-    )
+    httpclient = pytest.importorskip("tornado.httpclient", reason=FOREIGN)
     live = loopback(lambda _: COMPLETED)
 
     async def ask(url):
@@ -105,7 +107,9 @@ def test_tornado(interception, loopback):
 
 
 def test_niquests(interception, loopback):
-    niquests = pytest.importorskip("niquests", reason="needs niquests: pip install niquests")
+    niquests = pytest.importorskip(
+        "niquests", reason="niquests replaces urllib3, so it needs an environment of its own"
+    )
     assert niquests.get(loopback(lambda _: COMPLETED).url).content == COMPLETED.body
     with pytest.raises(NetworkBlockedError, match=r"niquests .* indexjob_server"):
         niquests.get(JOB_URL)
@@ -120,61 +124,148 @@ def test_requests_over_urllib3_future(interception):
         assert requests.get(JOB_URL).content == COMPLETED.body
 
 
-def fake_pycurl():
-    class Curl:
-        def setopt(self, option, value):
-            self.url = value
+PERFORM = """
+from pycurl import Curl as Named
+import pycurl
 
-    return types.SimpleNamespace(Curl=Curl, URL=10002)
-
-
-def fake_grpc():
-    def channel(target, *_):
-        return target
-
-    return types.SimpleNamespace(insecure_channel=channel, secure_channel=channel)
-
-
-@pytest.fixture
-def importable(tmp_path, monkeypatch):
-    """Makes modules that can't be installed everywhere importable: each is one of the functions
-    above."""
-    monkeypatch.syspath_prepend(tmp_path)
-    sys.modules["fakes"] = sys.modules[__name__]
-
-    def make(name):
-        text = f"import fakes\nglobals().update(vars(fakes.fake_{name}()))\n"
-        tmp_path.joinpath(f"{name}.py").write_text(text)
-        importlib.invalidate_caches()
-
-    yield make
-    del sys.modules["fakes"]
-    for name in ("pycurl", "grpc"):
-        sys.modules.pop(name, None)
+def ask(url, by=pycurl.URL, kind=None):
+    got = []
+    curl = (kind or pycurl.Curl)()
+    curl.setopt(by, url)
+    curl.setopt(pycurl.WRITEFUNCTION, got.append)
+    curl.perform()
+    curl.close()
+    return b"".join(got)
+"""
 
 
-def test_pycurl_and_grpc_when_they_are_imported(importable, interception):
-    for name in ("pycurl", "grpc"):
-        importable(name)
-    import grpc
-    import pycurl
-
-    curl = pycurl.Curl()
-    curl.setopt(pycurl.URL, "http://127.0.0.1:8000/x")
-    assert curl.url == "http://127.0.0.1:8000/x"
-    assert grpc.insecure_channel("localhost:50051") == "localhost:50051"
-    for attempt, client in (
-        (lambda: curl.setopt(pycurl.URL, JOB_URL), "pycurl"),
-        (lambda: curl.setopt(pycurl.URL, b"api.digitalocean.com/v2"), "pycurl"),
-        (lambda: grpc.secure_channel("dns:///other.invalid:443", None), "grpc"),
-        (lambda: grpc.insecure_channel("192.0.2.1:443"), "grpc"),
-    ):
-        with pytest.raises(NetworkBlockedError, match=rf"{client} .* indexjob_server"):
-            attempt()
+def test_pycurl(interception, loopback):
+    pycurl = pytest.importorskip("pycurl", reason=FOREIGN)
     interception.stop()
-    assert grpc.insecure_channel("192.0.2.1:443") == "192.0.2.1:443"
-    assert pycurl.Curl.__module__ != "pytest_indexjob.interception.foreign_sockets"
-    assert json.dumps([str(miss) for miss in interception.journal.misses]).count("the test") == 4
+    names = types.ModuleType("names")  # a module that was imported before the test
+    exec(PERFORM, vars(names))
+    sys.modules["names"] = names
+    real = pycurl.Curl
+    interception.start()
+    live = loopback(lambda _: COMPLETED)
+    try:
+        for kind in (None, names.Named):
+            assert names.ask(live.url, kind=kind) == COMPLETED.body
+            for url in (JOB_URL, JOB_URL.encode(), "api.digitalocean.com/v2"):
+                with pytest.raises(NetworkBlockedError, match=r"pycurl .* indexjob_server"):
+                    names.ask(url, kind=kind)
+        interception.stop()
+        assert names.Named is pycurl.Curl is real
+    finally:
+        del sys.modules["names"]
+
+
+def test_primp(interception, loopback):
+    primp = pytest.importorskip("primp", reason=FOREIGN)
+    live = loopback(lambda _: COMPLETED)
+    assert primp.get(live.url).content == COMPLETED.body
+    assert primp.Client().request("GET", live.url).content == COMPLETED.body
+    assert asyncio.run(by_primp(primp, live.url)) == COMPLETED.body
+    for ask in (
+        lambda: primp.get(JOB_URL),
+        lambda: primp.Client().get(JOB_URL),
+        lambda: primp.Client().request("POST", url=JOB_URL),
+        lambda: asyncio.run(by_primp(primp, JOB_URL)),
+    ):
+        with pytest.raises(NetworkBlockedError, match=r"primp .* indexjob_server"):
+            ask()
+    interception.stop()
+    assert type(primp.get).__name__ == "builtin_function_or_method"
+
+
+async def by_primp(primp, url):
+    return (await primp.AsyncClient().get(url)).content
+
+
+def test_grpc(interception):
+    grpc = pytest.importorskip("grpc", reason=FOREIGN)
+    interception.stop()
+    kept = grpc.insecure_channel("192.0.2.1:443")
+    call = kept.unary_unary("/service/call")
+    interception.start()
+    grpc.insecure_channel("localhost:50051").close()
+    for attempt in (
+        lambda: grpc.secure_channel("dns:///other.invalid:443", grpc.ssl_channel_credentials()),
+        lambda: grpc.insecure_channel("192.0.2.1:443"),
+        lambda: grpc.aio.insecure_channel("ipv4:192.0.2.1:443"),
+        lambda: kept.unary_unary("/service/call")(b""),
+        lambda: call.future(b""),
+    ):
+        with pytest.raises(NetworkBlockedError, match=r"grpc .* indexjob_server"):
+            attempt()
+    kept.close()
+
+
+def test_grpc_asks_a_server_on_this_machine(interception):
+    grpc = pytest.importorskip("grpc", reason=FOREIGN)
+    server = grpc.server(ThreadPoolExecutor(1))
+    echo = grpc.unary_unary_rpc_method_handler(lambda asked, _: asked)
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("s", {"c": echo})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert channel.unary_unary("/s/c")(b"asked", timeout=10) == b"asked"
+    server.stop(None).wait()
+
+
+def test_pycares(interception):
+    pycares = pytest.importorskip("pycares", reason=FOREIGN)
+    channel = pycares.Channel()
+    with pytest.raises(NetworkBlockedError, match=r"other\.invalid.*pycares"):
+        channel.getaddrinfo("other.invalid", 80, callback=print)
+    with pytest.raises(NetworkBlockedError, match=r"192\.0\.2\.1.*pycares"):
+        channel.getnameinfo(("192.0.2.1", 80), 0, callback=print)
+
+
+COMMANDS = [
+    ["curl", "-s", JOB_URL],
+    ["/usr/bin/wget", "-q", "https://other.invalid/x"],
+    ["doctl", "auth", "init"],
+    "true && curl -s 'https://user@other.invalid:8443/x' | cat",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_that_ask_the_network(interception, command):
+    def by_asyncio():
+        exec_, shell = asyncio.create_subprocess_exec, asyncio.create_subprocess_shell
+        asyncio.run(shell(command) if isinstance(command, str) else exec_(*command))
+
+    def by_system():
+        os.system(command if isinstance(command, str) else " ".join(command))
+
+    def by_uvloop():
+        uvloop = pytest.importorskip("uvloop", reason="needs uvloop, which Windows does not have")
+        shell = asyncio.create_subprocess_shell
+        uvloop.run(shell(command if isinstance(command, str) else " ".join(command)))
+
+    def by_subprocess():
+        subprocess.run(command, shell=isinstance(command, str), check=False)
+
+    ways = [by_subprocess, by_asyncio, by_uvloop, by_system]
+    if isinstance(command, list):
+        ways.append(lambda: os.posix_spawn(command[0], command, {}))
+    for start in ways:
+        with pytest.raises(NetworkBlockedError, match=r"The command \w+ .* indexjob_server"):
+            start()
+    assert len(interception.journal.misses) == len(ways)
+
+
+def test_commands_that_ask_this_machine_or_nobody(interception, loopback):
+    live = loopback(lambda _: COMPLETED)
+    shown = subprocess.run(["echo", JOB_URL], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == JOB_URL
+    with pytest.raises(FileNotFoundError):
+        subprocess.run(["doctl", "balance"], env={"DIGITALOCEAN_API_URL": live.url}, check=True)
+    if shutil.which("curl"):
+        got = subprocess.run(["curl", "-s", live.url], capture_output=True, check=True).stdout
+        assert got == COMPLETED.body
+    assert interception.journal.misses == []
 
 
 def test_httpcore(interception):

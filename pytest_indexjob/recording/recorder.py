@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import tempfile
 import threading
 import time
@@ -17,10 +16,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
-from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
+from pytest_indexjob.api.errors import CassetteError, CassetteLeakError
 from pytest_indexjob.content_coding import PACKAGES
 from pytest_indexjob.exchange import Interaction, Request, Response, target_of
-from pytest_indexjob.recording.cassette import Playback, Recording, dump, load, parse_cassette
+from pytest_indexjob.recording.cassette import (
+    HEAD,
+    Playback,
+    Recording,
+    dump,
+    end_of_interactions,
+    load,
+    parse_cassette,
+)
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction, credentials, is_placeholder
 from pytest_indexjob.whole_file import write_whole
@@ -94,11 +101,8 @@ class Recorder:
         Raises ``CassetteMissError`` where the mode allows neither.
         """
         if self.mode not in ("all", "rewrite"):
-            try:
-                return self.playback.handle(request)
-            except CassetteMissError:
-                if not self.records:
-                    raise
+            # Where the service may be asked, no time is spent on telling what the recording lacks.
+            return (self.playback.find if self.records else self.playback.handle)(request)
         return None
 
     def ask(self, request: Request) -> Response:
@@ -288,11 +292,6 @@ def clear(folder: Path) -> None:
             left.unlink()
 
 
-# As PyYAML writes a cassette: the list first, without indentation, then plain keys.
-_HEAD = "interactions:\n- "
-_TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
-
-
 def extended(
     path: Path,
     text: str,
@@ -305,13 +304,11 @@ def extended(
     The cost does not grow with what is there: only what is new is written anew and scanned. Raises
     ``CassetteLeakError`` and ``CassetteCorruptError``.
     """
-    tail = _TAIL.search(text, max(0, len(text) - 2000))
-    if not text or not text.startswith(_HEAD) or tail is None:
+    end = end_of_interactions(text)
+    if end is None:
         old = parse_cassette(path, text).interactions if text else ()
         return checked(path, (*old, *new), origin, secrets)
-    return text[: tail.start()] + checked(path, new, origin, secrets).removeprefix(
-        "interactions:\n"
-    )
+    return text[:end] + checked(path, new, origin, secrets).removeprefix(HEAD)
 
 
 def checked(

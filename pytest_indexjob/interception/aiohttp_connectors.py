@@ -89,7 +89,7 @@ class _Service(NamedTuple):
 
     def _as_the_proxy_wants(self, sent: bytes) -> bytes:
         """With the proxy's credentials, which aiohttp adds only as it connects."""
-        credentials = self.req.headers.get("Proxy-Authorization")
+        credentials: str = self.req.headers.get("Proxy-Authorization", "")
         head, _, rest = sent.partition(b"\r\n")
         if not credentials or self.req.is_ssl() or b"\r\nproxy-authorization:" in sent.lower():
             return sent

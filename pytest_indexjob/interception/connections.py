@@ -113,14 +113,14 @@ class _LastResponse(http.client.HTTPResponse):
 
 
 class _CutShort(Exception):
-    """The service broke off within a body; the client's own code is to find that out.
+    """The service broke off within a body, which the client's own code is to find out.
 
-    ``response`` has the body as far as it came, and one byte more, which the client must not get.
+    ``received`` are the bytes of the answer as far as they came.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, received: bytes) -> None:
         super().__init__("the body of the answer was cut short")
-        self.response = response
+        self.received = received
 
 
 class AnsweringSocket:
@@ -165,7 +165,7 @@ class AnsweringSocket:
         except TransportFault as fault:
             raise _os_error(fault) from None
         except _CutShort as cut:
-            return io.BytesIO(written(cut.response, request.method)[:-1])
+            return io.BytesIO(cut.received)
         return stream(written(response, request.method), response)
 
     def _forward(self, method: str, sent: bytes) -> Response:
@@ -190,7 +190,9 @@ class AnsweringSocket:
                 try:
                     return head._replace(body=answer.read())
                 except http.client.IncompleteRead as error:
-                    raise _CutShort(head._replace(body=error.partial + b"\0")) from error
+                    # Framed as one byte more, which does not come.
+                    whole = written(head._replace(body=error.partial + b"\0"), method)
+                    raise _CutShort(whole[:-1]) from error
 
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""

@@ -42,7 +42,11 @@ WAYS = {
     "rewrite": ("rewrite", 1, True),
     "shared rewrite": ("rewrite", 3, True),
 }
-WRITING = {whole_file.write_whole.__code__, recorder._put.__code__, whole_file._sync_folder.__code__}
+WRITING = {
+    whole_file.write_whole.__code__,
+    recorder._put.__code__,
+    whole_file._sync_folder.__code__,
+}
 
 
 def run(folder, mode, page, tests, tell=None, line=0):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import html
 import json
+import math
 import re
 import zlib
 from contextlib import suppress
@@ -79,8 +80,29 @@ _DEEPEST = 200
 _BUDGET = 32 * 1024 * 1024  # letters in all views of one string
 
 
-def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
-    """The secrets in a text that is about to be written, by value, shape or field name."""
+class SearchLimitError(ValueError):
+    """A text is too large, or holds too many texts within texts, to be searched in the time set."""
+
+
+class _Effort:
+    """Counts the letters that are searched. Raises ``SearchLimitError`` beyond ``most``."""
+
+    def __init__(self, most: float) -> None:
+        self._left = most
+
+    def spend(self, letters: int) -> None:
+        self._left -= letters
+        if self._left < 0:
+            raise SearchLimitError("it is too large to be searched for secrets")
+
+
+def scan(text: str, secrets: Iterable[str] = (), *, most: float = math.inf) -> list[Leak]:
+    """The secrets in a text that is about to be written, by value, shape or field name.
+
+    ``most`` letters are searched, those that were encoded included. Raises ``SearchLimitError`` for
+    a text that has more.
+    """
+    effort = _Effort(most)
     known = [
         secret
         for secret in map(str.strip, secrets)
@@ -94,11 +116,13 @@ def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
         if _SHORT.fullmatch(leaf):
             short.append((line, leaf))
         else:
-            found.update(Leak(line, kind) for kind in _kinds(leaf, known))
+            found.update(Leak(line, kind) for kind in _kinds(leaf, known, effort))
     for start in range(0, len(short), _TOGETHER):
-        found.update(_search(short[start : start + _TOGETHER], known))
+        found.update(_search(short[start : start + _TOGETHER], known, effort))
     # A comment is no leaf of the document, nor is what can't be read as one.
-    there = [rule for rule, in_lines in zip(_RULES, _IN_LINES, strict=True) if in_lines.search(text)]
+    there = [
+        rule for rule, in_lines in zip(_RULES, _IN_LINES, strict=True) if in_lines.search(text)
+    ]
     told = [secret for secret in known if secret in text]
     for line, written in enumerate(text.split("\n") if there or told else (), 1):
         found.update(Leak(line, kind) for kind, rule in there if rule.search(written))
@@ -111,18 +135,19 @@ def _is_value(text: str) -> bool:
     return bool(text.strip()) and PLACEHOLDER not in text and not _SAID.fullmatch(text)
 
 
-def _search(leaves: list[tuple[int, str]], known: list[str]) -> Iterator[Leak]:
+def _search(leaves: list[tuple[int, str]], known: list[str], effort: _Effort) -> Iterator[Leak]:
     """The leaks in many short texts: halves are searched apart only where the whole holds any."""
     # After a question mark a parameter is found as at the begin of a text.
-    if not any(True for _ in _kinds("\n?".join(leaf for _, leaf in leaves), known)):
+    together = "\n?".join(leaf for _, leaf in leaves)
+    if not any(True for _ in _kinds(together, known, effort)):
         return
     if len(leaves) > 1:
         half = len(leaves) // 2
-        yield from _search(leaves[:half], known)
-        yield from _search(leaves[half:], known)
+        yield from _search(leaves[:half], known, effort)
+        yield from _search(leaves[half:], known, effort)
         return
     for line, leaf in leaves:
-        yield from (Leak(line, kind) for kind in _kinds(leaf, known))
+        yield from (Leak(line, kind) for kind in _kinds(leaf, known, effort))
 
 
 def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
@@ -141,12 +166,13 @@ def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
                 opened.pop()
             elif isinstance(event, yaml.NodeEvent):
                 in_mapping, name = opened[-1] if opened else (False, "")
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 key = ""
                 if isinstance(event, yaml.ScalarEvent):
                     key = event.value
-                    yield event.start_mark.line + 1, name or "", _scalar(event)
+                    yield line, name or "", _scalar(event)
                 elif isinstance(event, yaml.AliasEvent):
-                    yield event.start_mark.line + 1, name or "", f"*{event.anchor}"
+                    yield line, name or "", f"*{event.anchor}"
                 if in_mapping:
                     opened[-1] = True, key if name is None else None
                 if isinstance(event, yaml.CollectionStartEvent):
@@ -167,8 +193,9 @@ def _scalar(event: Any) -> str:
         return str(event.value)
 
 
-def _kinds(leaf: str, known: list[str]) -> Iterator[str]:
+def _kinds(leaf: str, known: list[str], effort: _Effort) -> Iterator[str]:
     for how, view in _views(leaf, known):
+        effort.spend(len(view))
         shown = f" ({how})" if how else ""
         yield from (f"{kind}{shown}" for kind, rule in _RULES if rule.search(view))
         if any(b":" in _base64(found) for found in _BASIC.findall(view)):
@@ -291,11 +318,7 @@ def _fields(view: str) -> Iterator[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, _Fields):
-            yield from (
-                name
-                for name, value in part
-                if isinstance(value, str) and _is_value(value)
-            )
+            yield from (name for name, value in part if isinstance(value, str) and _is_value(value))
             waiting += [value for _, value in part]
         elif isinstance(part, list):
             waiting += part

@@ -1,4 +1,4 @@
-"""Kills runs that record inside the write of their cassette: ``python tests/endurance/kill.py [N]``.
+"""Kills runs inside the write of their cassette: ``python tests/endurance/kill.py [N]``.
 
 Each run is a process of its own. Half of the kills strike at a line of the code that writes, each
 line in turn; the other half at a random moment between the first and the last of these lines. After

@@ -41,13 +41,15 @@ def context():
 
 def by_requests():
     proxies = {"http": PROXY, "https": PROXY} if PROXY else None
-    answer = requests.get(URL, verify=True if CA is None else CA, cert=CERT, proxies=proxies, timeout=LATE)
+    verify = True if CA is None else CA
+    answer = requests.get(URL, verify=verify, cert=CERT, proxies=proxies, timeout=LATE)
     return answer.status_code, answer.text
 
 def by_urllib3():
     pool = urllib3.PoolManager(ssl_context=context())
     if PROXY:
-        sent = urllib3.make_headers(proxy_basic_auth=urllib.parse.urlsplit(PROXY).netloc.rpartition("@")[0] or ":")
+        user = urllib.parse.urlsplit(PROXY).netloc.rpartition("@")[0]
+        sent = urllib3.make_headers(proxy_basic_auth=user or ":")
         pool = urllib3.ProxyManager(PROXY, ssl_context=context(), proxy_headers=sent)
     with pool:
         answer = pool.request("GET", URL, retries=False, timeout=LATE)
@@ -75,7 +77,8 @@ def by_httpx():
 def by_httpx_async():
     async def ask():
         http2 = bool(WISH.get("http2"))
-        async with httpx.AsyncClient(verify=context(), proxy=PROXY, timeout=LATE, http2=http2) as client:
+        wishes = {"verify": context(), "proxy": PROXY, "timeout": LATE, "http2": http2}
+        async with httpx.AsyncClient(**wishes) as client:
             answer = await client.get(URL)
             return answer.status_code, answer.text
     return asyncio.run(ask())

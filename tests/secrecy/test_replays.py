@@ -34,7 +34,8 @@ def zipped(value):
 
 
 def part(value):
-    return f'--x\r\nContent-Disposition: form-data; name="f"; filename="{value}"\r\n\r\n{value}\r\n--x--'
+    head = f'Content-Disposition: form-data; name="f"; filename="{value}"'
+    return f"--x\r\n{head}\r\n\r\n{value}\r\n--x--"
 
 
 JSON, TEXT = "application/json", "text/plain"
@@ -145,7 +146,8 @@ def by_requests(method, url, headers, body):
 
 def by_urllib3(method, url, headers, body):
     with urllib3.PoolManager() as pool:
-        answer = pool.request(method, url, headers=headers, body=body, redirect=False, retries=False)
+        wishes = {"redirect": False, "retries": False}
+        answer = pool.request(method, url, headers=headers, body=body, **wishes)
         return answer.status, answer.data
 
 def by_http_client(method, url, headers, body):

@@ -264,7 +264,7 @@ def write(
 
 
 def _put(path: Path, text: str) -> None:
-    """Write the text. Its lock is held, so what another writer left unfinished is of a dead one."""
+    """Write the text, under its lock: an unfinished file can only be that of a killed writer."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode("utf-8"), temporary=temporary_of(path))
@@ -285,7 +285,7 @@ def temporary_of(path: Path) -> Path:
 
 
 def clear(folder: Path) -> None:
-    """Remove what killed writers left in a folder. What a living one writes is under its lock."""
+    """Remove what killed writers left in a folder; a file whose lock is held is being written."""
     for left in folder.glob(".*.yaml.tmp"):
         path = left.with_name(left.name.removeprefix(".").removesuffix(".tmp"))
         with suppress(TimeoutError, OSError), locked(path, timeout=0):

@@ -501,7 +501,9 @@ class Playback:
         self._by_key: dict[Key, list[int]] = {}
         for at, item in enumerate(self.interactions):
             self._by_key.setdefault(key_of(item.request, self.bases), []).append(at)
-        self._with_placeholder = [key for key in self._by_key if PLACEHOLDER in _url(key)]
+        # `a-REDACTED.csv` before `REDACTED`, which fits the other's requests as well.
+        with_placeholder = [key for key in self._by_key if PLACEHOLDER in _url(key)]
+        self._with_placeholder = sorted(with_placeholder, key=_literal_length, reverse=True)
         self._next: Counter[Key] = Counter()
         self._lock = threading.Lock()
 
@@ -682,6 +684,10 @@ class Playback:
 
 def _url(key: Key) -> str:
     return key[1] + ("?" if key[2] else "") + "&".join(f"{name}={value}" for name, value in key[2])
+
+
+def _literal_length(key: Key) -> int:
+    return len(_url(key).replace(PLACEHOLDER, ""))
 
 
 def _shown(request: Request) -> str:

@@ -590,3 +590,17 @@ def test_what_is_added_to_a_file_that_was_read_is_all_that_is_parsed(tmp_path, m
         path.write_text(cassette_text(*[RUNNING] * count))
         assert len(load(path).interactions) == count
     assert max(parsed) == min(parsed)
+
+
+def test_of_several_placeholders_that_fit_the_closest_is_played(tmp_path):
+    recorded = ["x/REDACTED", "x/a-REDACTED.csv", "x/REDACTED?page=1"]
+    items = [
+        Interaction(Request("GET", f"{JOB_URL}/{path}"), Response(200, (), str(at).encode()))
+        for at, path in enumerate(recorded)
+    ]
+    path = tmp_path / "it.yaml"
+    path.write_text(dump(items))
+    playback = Playback([load(path)])
+    asked = ["x/a-secret.csv", "x/secret?page=1", "x/secret"]
+    answers = [playback.handle(Request("GET", f"{JOB_URL}/{each}")).body for each in asked]
+    assert answers == [b"1", b"2", b"0"]

@@ -51,6 +51,7 @@ HEAD = "interactions:\n"
 _TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
 _NO_ITEM = re.compile(r"^[^- ]", re.MULTILINE)
 _LONGEST_TAIL = 2000
+_LONGEST_URL = 2**16
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -286,10 +287,13 @@ def _part(mapping: object, name: str, kinds: type | tuple[type, ...]) -> Any:
 
 def _interaction(item: object) -> Interaction:
     request = _part(item, "request", dict)
+    url = _part(request, "uri", str)
+    if len(url) > _LONGEST_URL:
+        raise _ShapeError(f"`uri` has more than {_LONGEST_URL} characters")
     return Interaction(
         Request(
             _part(request, "method", str).upper(),
-            _part(request, "uri", str),
+            url,
             _headers(request),
             _body(request.get("body")),
         ),

@@ -37,6 +37,7 @@ _SUFFIXES = (".yaml", ".yml")
 _SECONDS_A_DAY = 86_400
 # Letters that are searched for secrets in one file, which takes about 2 seconds.
 _MOST_SEARCHED = 3 * 2**20
+_MOST_READ = 2**20  # bytes of the jobs that are looked at for their end
 _MOST_FINDINGS = 1000  # of one file, beside its secrets
 # How a file of vcrpy's begins a key of its mapping; a file that can't be parsed has to be known by
 # its looks.
@@ -337,10 +338,13 @@ def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
             polls.setdefault(unquote(path.rpartition("/")[2]), []).append(at)
     # A single answer is a recording of a moment, unless it says that it is of a life.
     least = 1 if recording.provenance.get("whole_life") is True else 2
+    left = _MOST_READ
     for uuid, places in polls.items():
-        jobs = [(at, job) for at in places if (job := _job_at(recording, at)) is not None]
-        if len(places) >= least and jobs and not jobs[-1][1].is_terminal:
-            at, job = jobs[-1]
+        # Many large jobs would take long to read: of the rest nothing is told.
+        left -= len(recording.interactions[places[-1]].response.body)
+        found = ((at, _job_at(recording, at)) for at in reversed(places)) if left >= 0 else ()
+        at, job = next(((at, job) for at, job in found if job is not None), (0, None))
+        if len(places) >= least and job is not None and not job.is_terminal:
             shown = uuid if _UUID.fullmatch(uuid) else "(an identifier not shown)"
             problem = (
                 f"it polls the job {shown} {_times(places)} but ends before the job does, at"

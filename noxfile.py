@@ -89,3 +89,21 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "-q", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
     # pytest-asyncio, which only one example needs, warns in runs that do not set its ini key.
     session.run(*PYTEST, "-rs", "-m", "", "-p", "no:asyncio", "tests/test_documents.py")
+
+
+ENDURANCE = ("kill", "writers", "full_disk", "hostile")
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("script", ENDURANCE)
+def endurance(session: nox.Session, script: str) -> None:
+    """What takes minutes: kills, a crowd of writers, a full disk (as root), hostile files."""
+    session.install("-e", ".[test]")
+    session.run("python", f"tests/endurance/{script}.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def corpus(session: nox.Session) -> None:
+    """The whole corpus of secrets through every client; ``-- -k httpx`` takes a part."""
+    session.install("-e", ".[test]")
+    session.run(*PYTEST, "tests/secrecy", *session.posargs, env={"INDEXJOB_CORPUS": "whole"})

@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes, temporary: Path | None = None) -> None:
-    """Put the content in the place of the file, which is the old one until the new one is whole.
+    """Replace a file's content, so that the file is always the old one or the whole new one.
 
-    ``temporary`` is where it is written first, beside the file, where nobody else writes to it; a
-    name of its own else.
+    The content is first written to ``temporary``, a file in the same folder that nobody else writes
+    to; without it, to a new file there.
 
-    Raises ``OSError``, with this path and not with that of the temporary file beside it, where the
-    content can't be written; the old file is then as it was.
+    Raises ``OSError`` where the content can't be written. The error names ``path``, and the old
+    file is as it was.
     """
     try:
         if temporary is None:
@@ -24,13 +24,13 @@ def write_whole(path: Path, content: bytes, temporary: Path | None = None) -> No
             )
             temporary = Path(name)
         else:
-            _remove(temporary)  # of a writer that was killed
+            _remove(temporary)  # a writer that was killed left it
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's file is private; this is a file like any other, or as the one it replaces.
+        # The temporary file is private. The new file gets the old one's mode, or the usual one.
         temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:

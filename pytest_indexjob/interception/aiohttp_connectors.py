@@ -3,14 +3,15 @@
 aiohttp writes its request into the transport of a connection and its protocol parses what the
 transport receives. Where the host is the source's, the transport is ours; sessions, middlewares,
 traces and redirects above it are aiohttp's own. The answer is a task, so that others run while its
-delay passes. No pool keeps such a connection.
+delay passes. No pool keeps such a connection. While the test records, the connector itself connects
+to the service, as the client told it to (TLS, proxy, limits), and aiohttp reads the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -19,7 +20,7 @@ from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal,
 from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from types import ModuleType
 
     from pytest_indexjob.interception.interception import Interception
@@ -47,7 +48,9 @@ def patches(interception: Interception, aiohttp: ModuleType) -> Iterator[Patch]:
             return connection
         loop = asyncio.get_running_loop()
         protocol = ResponseHandler(loop)
-        protocol.connection_made(_AnsweringTransport(interception, protocol, loop, req, timeout))
+        service = _Service(lambda: real(self, req, traces, timeout), req, timeout)
+        transport = _AnsweringTransport(interception, protocol, loop, service)
+        protocol.connection_made(transport)
         return Connection(self, req.connection_key, protocol, loop)
 
     yield Patch(connector_class, "connect", connect)
@@ -60,18 +63,69 @@ def _leads_astray(interception: Interception, connection: Any, host: Any) -> boo
     return sock is not None and interception.guard.leads_astray(sock, host)
 
 
+class _Service(NamedTuple):
+    """The real service as the client's own connector reaches it.
+
+    ``connect`` gives a connection for the request ``req``, whose limits are in ``timeout``.
+    """
+
+    connect: Callable[[], Awaitable[Any]]
+    req: Any
+    timeout: Any
+
+    async def answer(self, method: str, sent: bytes) -> Response:
+        """What the service answers to these bytes, as it came over the wire."""
+        import aiohttp
+
+        try:
+            connection = await self.connect()
+        except TimeoutError as error:
+            text = f"Connection timeout to host {self.req.url}"
+            raise aiohttp.ConnectionTimeoutError(text) from error
+        try:
+            protocol = connection.protocol
+            protocol.set_response_params(
+                skip_payload=method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=self.timeout.sock_read,
+            )
+            protocol.transport.write(self._as_the_proxy_wants(sent))
+            message, content = await protocol.read()
+            while message.code < 200:  # 100 Continue: more is to come
+                message, content = await protocol.read()
+            body = await content.read()
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in message.raw_headers]
+        return Response(message.code, tuple(headers), body, message.reason)
+
+    def _as_the_proxy_wants(self, sent: bytes) -> bytes:
+        """With the proxy's credentials, which aiohttp adds only as it connects."""
+        credentials: str = self.req.headers.get("Proxy-Authorization", "")
+        head, _, rest = sent.partition(b"\r\n")
+        if not credentials or self.req.is_ssl() or b"\r\nproxy-authorization:" in sent.lower():
+            return sent
+        return head + b"\r\nProxy-Authorization: " + credentials.encode() + b"\r\n" + rest
+
+
 class _AnsweringTransport(asyncio.Transport):
     """Stands where a connection's transport would."""
 
     def __init__(
-        self, interception: Interception, protocol: Any, loop: Any, req: Any, timeout: Any
+        self, interception: Interception, protocol: Any, loop: Any, service: _Service
     ) -> None:
         super().__init__()
         self._interception = interception
         self._protocol = protocol
         self._loop = loop
-        self._key = req.connection_key
-        self._reader = RequestReader(str(req.url.origin()))
+        self._service = service
+        self._sent = bytearray()  # what is forwarded while the test records
+        self._key = service.req.connection_key
+        self._reader = RequestReader(str(service.req.url.origin()))
+        timeout = service.timeout
         self._read_timeout = timeout.sock_read
         limits = [limit for limit in (timeout.sock_read, timeout.total) if limit]
         self._timeout = min(limits, default=None)
@@ -80,6 +134,8 @@ class _AnsweringTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self._reader.feed(data)
+        if self._interception.recorder is not None:
+            self._sent += data
         if self._answering is not None:
             return
         try:
@@ -112,7 +168,11 @@ class _AnsweringTransport(asyncio.Transport):
         try:
             if not self._interception.active:
                 raise ConnectionResetError("the test that this connection belonged to has ended")
-            response = await self._interception.answer_async(request, self._timeout)
+            response = await self._interception.answer_async(
+                request,
+                self._timeout,
+                lambda: self._service.answer(request.method, bytes(self._sent)),
+            )
         except TransportFault as fault:
             self._fail(fault)
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001

@@ -14,6 +14,8 @@ import contextlib
 import errno
 import http.client
 import io
+import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.exchange import Response, TransportFault, netloc_of
@@ -132,6 +134,17 @@ class _LastResponse(http.client.HTTPResponse):
         self.will_close = True
 
 
+class _CutShort(Exception):
+    """The service broke off within a body, which the client's own code is to find out.
+
+    ``received`` are the bytes of the answer as far as they came.
+    """
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__("the body of the answer was cut short")
+        self.received = received
+
+
 class AnsweringSocket:
     """Stands where a connection's socket would."""
 
@@ -173,6 +186,8 @@ class AnsweringSocket:
             return stream(written(refusal(error), "GET"), refusal(error))
         except TransportFault as fault:
             raise _os_error(fault) from None
+        except _CutShort as cut:
+            return io.BytesIO(cut.received)
         return stream(written(response, request.method), response)
 
     def _forward(self, method: str, sent: bytes) -> Response:
@@ -181,6 +196,11 @@ class AnsweringSocket:
         try:
             self._connect(connection)
             sock = connection.sock
+        except ssl.SSLError as error:
+            urllib3 = sys.modules.get("urllib3")
+            if urllib3 and isinstance(connection, urllib3.connection.HTTPConnection):
+                raise urllib3.exceptions.SSLError(error) from error  # as urllib3 itself tells it
+            raise
         finally:
             connection.sock = self
         with contextlib.closing(sock):
@@ -188,8 +208,13 @@ class AnsweringSocket:
             sock.sendall(sent)
             with contextlib.closing(http.client.HTTPResponse(sock, method=method)) as answer:
                 answer.begin()
-                body = answer.read()
-                return Response(answer.status, tuple(answer.getheaders()), body, answer.reason)
+                head = Response(answer.status, tuple(answer.getheaders()), b"", answer.reason)
+                try:
+                    return head._replace(body=answer.read())
+                except http.client.IncompleteRead as error:
+                    # Framed as one byte more, which does not come.
+                    whole = written(head._replace(body=error.partial + b"\0"), method)
+                    raise _CutShort(whole[:-1]) from error
 
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 import itertools
 import re
@@ -36,7 +37,7 @@ from pytest_indexjob.exchange import (
     target_of,
 )
 from pytest_indexjob.recording.identifiers import RESOURCES, uuids_of
-from pytest_indexjob.recording.limits import LimitError, check_limits, check_size
+from pytest_indexjob.recording.limits import MOST_NODES, LimitError, check_limits, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,13 @@ if TYPE_CHECKING:
 # vcrpy's own format number. It is the last line of the files that vcrpy writes, so a file without
 # it was cut short.
 FORMAT_VERSION = 1
+
+# As PyYAML writes a cassette: the list first, without indentation, then plain keys.
+HEAD = "interactions:\n"
+_TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
+_NO_ITEM = re.compile(r"^[^- ]", re.MULTILINE)
+_LONGEST_TAIL = 2000
+_LONGEST_URL = 2**16
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -99,14 +107,70 @@ def load(path: Path) -> Recording:
     return _load(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-@lru_cache(maxsize=256)
+class _Begin(NamedTuple):
+    """What is known of a cassette's text up to the end of its interactions."""
+
+    length: int
+    digest: bytes
+    nodes: int
+    interactions: tuple[Interaction, ...]
+
+
+_MOST_FILES = 256
+_BEGINS: dict[Path, _Begin] = {}  # of each path, as it was read last
+
+
+@lru_cache(maxsize=_MOST_FILES)
 def _load(path: Path, _mtime: int, _size: int, _inode: int) -> Recording:
-    return parse_cassette(path, _text(path))
+    # While tests record, each adds to the file, and the next test reads it: only what is new.
+    text = _text(path)
+    end = end_of_interactions(text)
+    if end is None:
+        return parse_cassette(path, text)
+    recording, nodes = _added(path, text, end) or _parsed(path, text, MOST_NODES)
+    if path not in _BEGINS and len(_BEGINS) >= _MOST_FILES:
+        _BEGINS.clear()
+    _BEGINS[path] = _Begin(end, _hash(text[:end]), nodes, recording.interactions)
+    return recording
+
+
+def end_of_interactions(text: str) -> int | None:
+    """Where the last interaction ends in a text as ``dump`` writes it; ``None`` in any other."""
+    if not text.startswith(f"{HEAD}- "):
+        return None
+    tail = _TAIL.search(text, max(0, len(text) - _LONGEST_TAIL))
+    return tail.start() if tail else None
+
+
+def _added(path: Path, text: str, end: int) -> tuple[Recording, int] | None:
+    """The recording, if the text is one that was read before and what was added to it."""
+    begin = _BEGINS.get(path)
+    if begin is None or begin.length > end or begin.digest != _hash(text[: begin.length]):
+        return None
+    new = text[begin.length : end]
+    # A key in a line of its own would end the list, or begin another.
+    if not new.startswith("- ") or _NO_ITEM.search(new):
+        return None
+    try:
+        added, nodes = _parsed(path, HEAD + text[begin.length :], MOST_NODES - begin.nodes)
+    except CassetteCorruptError:
+        return None  # the whole text tells on which line
+    interactions = begin.interactions + added.interactions
+    return added._replace(interactions=interactions), begin.nodes + nodes
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def parse_cassette(path: Path, text: str) -> Recording:
     """The recording in a text, which is or would be in a file. Raises ``CassetteCorruptError``."""
-    content = _parse(path, text)
+    return _parsed(path, text, MOST_NODES)[0]
+
+
+def _parsed(path: Path, text: str, most_nodes: int) -> tuple[Recording, int]:
+    """The recording in a text, and how many YAML nodes the text has."""
+    content, nodes = _parse(path, text, most_nodes)
     if not isinstance(content, dict) or not isinstance(content.get("interactions"), list):
         raise _corrupt(
             path,
@@ -130,7 +194,8 @@ def parse_cassette(path: Path, text: str) -> Recording:
         )
     # Not `metadata`: vcrpy gives that name to something else, and readers of its files fail on it.
     provenance = content.get("provenance")
-    return Recording(path, tuple(interactions), provenance if isinstance(provenance, dict) else {})
+    origin = provenance if isinstance(provenance, dict) else {}
+    return Recording(path, tuple(interactions), origin), nodes
 
 
 def _corrupt(path: Path, line: int | None, problem: str) -> CassetteCorruptError:
@@ -156,12 +221,12 @@ def _text(path: Path) -> str:
     return text
 
 
-def _parse(path: Path, text: str) -> object:
+def _parse(path: Path, text: str, most_nodes: int) -> tuple[object, int]:
     import yaml
 
     try:
-        check_limits(text)
-        return _vcrpy_serializer().deserialize(text)
+        nodes = check_limits(text, most_nodes=most_nodes)
+        return _vcrpy_serializer().deserialize(text), nodes
     except yaml.constructor.ConstructorError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise _corrupt(path, line, "it holds an unsafe YAML tag, which is not loaded") from None
@@ -222,10 +287,13 @@ def _part(mapping: object, name: str, kinds: type | tuple[type, ...]) -> Any:
 
 def _interaction(item: object) -> Interaction:
     request = _part(item, "request", dict)
+    url = _part(request, "uri", str)
+    if len(url) > _LONGEST_URL:
+        raise _ShapeError(f"`uri` has more than {_LONGEST_URL} characters")
     return Interaction(
         Request(
             _part(request, "method", str).upper(),
-            _part(request, "uri", str),
+            url,
             _headers(request),
             _body(request.get("body")),
         ),
@@ -366,13 +434,18 @@ def key_of(request: Request, bases: Sequence[str]) -> Key:
     vcrpy's default is the same but for the host: a recording of the API answers for every base URL
     of it.
     """
-    target = target_of(request.url)
+    return _key(request.method, request.url, tuple(bases))
+
+
+@lru_cache(maxsize=4096)
+def _key(method: str, url: str, bases: tuple[str, ...]) -> Key:
+    target = target_of(url)
     below = (target.below(target_of(base)) for base in bases)
     path = next((path for path in below if path is not None), None)
     if path is None:
         path = str(target._replace(query=""))
     pairs = parse_qsl(target.query, keep_blank_values=True) if target.query else ()
-    return request.method, path, tuple(sorted(pairs))
+    return method, path, tuple(sorted(pairs))
 
 
 def _fits(recorded: Key, asked: Key) -> bool:
@@ -432,7 +505,9 @@ class Playback:
         self._by_key: dict[Key, list[int]] = {}
         for at, item in enumerate(self.interactions):
             self._by_key.setdefault(key_of(item.request, self.bases), []).append(at)
-        self._with_placeholder = [key for key in self._by_key if PLACEHOLDER in _url(key)]
+        # `a-REDACTED.csv` before `REDACTED`, which fits the other's requests as well.
+        with_placeholder = [key for key in self._by_key if PLACEHOLDER in _url(key)]
+        self._with_placeholder = sorted(with_placeholder, key=_literal_length, reverse=True)
         self._next: Counter[Key] = Counter()
         self._lock = threading.Lock()
 
@@ -514,20 +589,28 @@ class Playback:
 
         Raises ``CassetteMissError`` for none, ``CassetteExhaustedError`` for none left.
         """
+        response = self.find(request)
+        if response is not None:
+            return response
+        places = self._by_key.get(self._recorded_key(key_of(request, self.bases)))
+        if places is None:
+            raise self._miss(request)
+        raise self._exhausted(request, self.interactions[places[-1]], len(places))
+
+    def find(self, request: Request) -> Response | None:
+        """The recorded answer, which is then played; ``None`` for none, and for none left."""
         key = self._recorded_key(key_of(request, self.bases))
         with self._lock:
             places = self._by_key.get(key)
             if places is None:
-                raise self._miss(request)
+                return None
             at = self._next[key]
             if at < len(places):
                 self._next[key] += 1
                 return self.interactions[places[at]].response
-        last = self.interactions[places[-1]]
-        job = _awaited_job(last.response.body)
-        if job is None or not job.is_terminal:
-            raise self._exhausted(request, last, job, len(places))
-        return last.response
+        last = self.interactions[places[-1]].response
+        job = _awaited_job(last.body)
+        return last if job is not None and job.is_terminal else None
 
     def _recorded_key(self, asked: Key) -> Key:
         """The recorded request that fits, else the one that was asked."""
@@ -536,8 +619,9 @@ class Playback:
         return next((key for key in self._with_placeholder if _fits(key, asked)), asked)
 
     def _exhausted(
-        self, request: Request, last: Interaction, job: IndexingJob | None, played: int
+        self, request: Request, last: Interaction, played: int
     ) -> CassetteExhaustedError:
+        job = _awaited_job(last.response.body)
         end = (
             job.status.name
             if job and job.status.name != "UNKNOWN"
@@ -604,6 +688,10 @@ class Playback:
 
 def _url(key: Key) -> str:
     return key[1] + ("?" if key[2] else "") + "&".join(f"{name}={value}" for name, value in key[2])
+
+
+def _literal_length(key: Key) -> int:
+    return len(_url(key).replace(PLACEHOLDER, ""))
 
 
 def _shown(request: Request) -> str:

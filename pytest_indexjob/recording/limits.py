@@ -34,8 +34,8 @@ def check_size(size: int) -> None:
         raise LimitError(f"it has {size} bytes; at most {MOST_BYTES} are read")
 
 
-def check_limits(text: str, *, most_nodes: int = MOST_NODES) -> None:
-    """Raise ``LimitError`` for YAML that takes too long to read.
+def check_limits(text: str, *, most_nodes: int = MOST_NODES) -> int:
+    """How many nodes a YAML text has. Raises ``LimitError`` for a text that takes too long to read.
 
     Raises PyYAML's errors for what is no YAML.
     """
@@ -60,6 +60,7 @@ def check_limits(text: str, *, most_nodes: int = MOST_NODES) -> None:
     # A node has its indentation, its `- ` and its `: ` around it.
     if len(text) - inside > _MOST_OUTSIDE + nodes * _DEEPEST:
         raise LimitError(f"it has more than {_MOST_OUTSIDE} characters of comments and blanks")
+    return nodes
 
 
 def _events(text: str) -> Iterator[Any]:

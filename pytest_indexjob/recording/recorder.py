@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import tempfile
 import threading
 import time
@@ -17,10 +16,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import API_URL
-from pytest_indexjob.api.errors import CassetteError, CassetteLeakError, CassetteMissError
+from pytest_indexjob.api.errors import CassetteError, CassetteLeakError
 from pytest_indexjob.content_coding import PACKAGES
 from pytest_indexjob.exchange import Interaction, Request, Response, target_of
-from pytest_indexjob.recording.cassette import Playback, Recording, dump, load, parse_cassette
+from pytest_indexjob.recording.cassette import (
+    HEAD,
+    Playback,
+    Recording,
+    dump,
+    end_of_interactions,
+    load,
+    parse_cassette,
+)
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction, credentials, is_placeholder
 from pytest_indexjob.whole_file import write_whole
@@ -94,11 +101,8 @@ class Recorder:
         Raises ``CassetteMissError`` where the mode allows neither.
         """
         if self.mode not in ("all", "rewrite"):
-            try:
-                return self.playback.handle(request)
-            except CassetteMissError:
-                if not self.records:
-                    raise
+            # Where the service may be asked, no time is spent on telling what the recording lacks.
+            return (self.playback.find if self.records else self.playback.handle)(request)
         return None
 
     def ask(self, request: Request) -> Response:
@@ -260,7 +264,7 @@ def write(
 
 
 def _put(path: Path, text: str) -> None:
-    """Write the text. Its lock is held, so what another writer left unfinished is of a dead one."""
+    """Write the text, under its lock: an unfinished file can only be that of a killed writer."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode("utf-8"), temporary=temporary_of(path))
@@ -281,16 +285,11 @@ def temporary_of(path: Path) -> Path:
 
 
 def clear(folder: Path) -> None:
-    """Remove what killed writers left in a folder. What a living one writes is under its lock."""
+    """Remove what killed writers left in a folder; a file whose lock is held is being written."""
     for left in folder.glob(".*.yaml.tmp"):
         path = left.with_name(left.name.removeprefix(".").removesuffix(".tmp"))
         with suppress(TimeoutError, OSError), locked(path, timeout=0):
             left.unlink()
-
-
-# As PyYAML writes a cassette: the list first, without indentation, then plain keys.
-_HEAD = "interactions:\n- "
-_TAIL = re.compile(r"^(?:provenance:\n(?:[ ].*\n)+)?version: 1\n\Z", re.MULTILINE)
 
 
 def extended(
@@ -305,13 +304,11 @@ def extended(
     The cost does not grow with what is there: only what is new is written anew and scanned. Raises
     ``CassetteLeakError`` and ``CassetteCorruptError``.
     """
-    tail = _TAIL.search(text, max(0, len(text) - 2000))
-    if not text or not text.startswith(_HEAD) or tail is None:
+    end = end_of_interactions(text)
+    if end is None:
         old = parse_cassette(path, text).interactions if text else ()
         return checked(path, (*old, *new), origin, secrets)
-    return text[: tail.start()] + checked(path, new, origin, secrets).removeprefix(
-        "interactions:\n"
-    )
+    return text[:end] + checked(path, new, origin, secrets).removeprefix(HEAD)
 
 
 def checked(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import binascii
 import html
 import json
+import math
 import re
 import zlib
 from contextlib import suppress
@@ -41,7 +42,7 @@ _FIELDS = (
 _FIELD = re.compile(rf"(?i)(?:{_FIELDS})")
 _RULES = (
     ("DigitalOcean token", re.compile(r"(?i)do[opr]t?_v1_[a-f0-9]{8}")),
-    ("API key", re.compile(r"\bsk[-_][A-Za-z0-9][A-Za-z0-9_-]{18}")),
+    ("API key", re.compile(r"\bsk[-_](?=[A-Za-z_-]{0,256}\d)[A-Za-z0-9][A-Za-z0-9_-]{18}")),
     (
         "API key",
         re.compile(
@@ -62,74 +63,139 @@ _RULES = (
     ),
     ("secret parameter", re.compile(rf"(?i)(?:^|[?&])(?:{_FIELDS}|key)={_UNREPLACED}[^\s&\"'<>]")),
 )
+# The same, to be searched in many lines at once.
+_IN_LINES = [re.compile(rule.pattern, rule.flags | re.MULTILINE) for _, rule in _RULES]
+# What is said of a credential where its value could stand.
+_SAID = re.compile(
+    r"(?i)\s*(?:absent|denied|disabled|enabled|expired|failed|forbidden|invalid|missing|needed|none"
+    r"|optional|required|revoked|unauthorized|unsupported)\s*"
+)
+# A text that can be searched together with others: no coding but base64 and hexadecimal is in it.
+_SHORT = re.compile(r"[\w.,:;/=@ ?-]{0,200}", re.ASCII)
+_TOGETHER = 500
 _BASIC = re.compile(r"(?i)\bbasic\s+([A-Za-z0-9+/]{6,}=*)")
 _RUN = re.compile(r"[\w+/-]{6,}")
 _DEPTH = 6
+_DEEPEST = 200
 _BUDGET = 32 * 1024 * 1024  # letters in all views of one string
 
 
-def scan(text: str, secrets: Iterable[str] = ()) -> list[Leak]:
-    """The secrets in a text that is about to be written, by value, shape or field name."""
+class SearchLimitError(ValueError):
+    """A text is too large, or holds too many texts within texts, to be searched in the time set."""
+
+
+class _Effort:
+    """Counts the letters that are searched. Raises ``SearchLimitError`` beyond ``most``."""
+
+    def __init__(self, most: float) -> None:
+        self._left = most
+
+    def spend(self, letters: int) -> None:
+        self._left -= letters
+        if self._left < 0:
+            raise SearchLimitError("it is too large to be searched for secrets")
+
+
+def scan(text: str, secrets: Iterable[str] = (), *, most: float = math.inf) -> list[Leak]:
+    """The secrets in a text that is about to be written, by value, shape or field name.
+
+    ``most`` letters are searched, those that were encoded included. Raises ``SearchLimitError`` for
+    a text that has more.
+    """
+    effort = _Effort(most)
     known = [
         secret
         for secret in map(str.strip, secrets)
         if len(secret) >= _SHORTEST and secret not in PLACEHOLDER
     ]
     found: set[Leak] = set()
+    short: list[tuple[int, str]] = []
     for line, name, leaf in _leaves(text):
-        if _FIELD.fullmatch(name) and leaf.strip() and PLACEHOLDER not in leaf:
+        if _FIELD.fullmatch(name) and _is_value(leaf):
             found.add(Leak(line, "secret field"))
-        found.update(Leak(line, kind) for kind in _kinds(leaf, known))
-    for line, written in enumerate(text.split("\n"), 1):
-        # A comment is no leaf of the document, nor is what can't be read as one.
-        found.update(Leak(line, kind) for kind, rule in _RULES if rule.search(written))
-        found.update(Leak(line, "known secret") for secret in known if secret in written)
+        if _SHORT.fullmatch(leaf):
+            short.append((line, leaf))
+        else:
+            found.update(Leak(line, kind) for kind in _kinds(leaf, known, effort))
+    for start in range(0, len(short), _TOGETHER):
+        found.update(_search(short[start : start + _TOGETHER], known, effort))
+    # A comment is no leaf of the document, nor is what can't be read as one.
+    there = [
+        rule for rule, in_lines in zip(_RULES, _IN_LINES, strict=True) if in_lines.search(text)
+    ]
+    told = [secret for secret in known if secret in text]
+    for line, written in enumerate(text.split("\n") if there or told else (), 1):
+        found.update(Leak(line, kind) for kind, rule in there if rule.search(written))
+        found.update(Leak(line, "known secret") for secret in told if secret in written)
     return sorted(found)
+
+
+def _is_value(text: str) -> bool:
+    """Whether a text under a secret's name may be the secret."""
+    return bool(text.strip()) and PLACEHOLDER not in text and not _SAID.fullmatch(text)
+
+
+def _search(leaves: list[tuple[int, str]], known: list[str], effort: _Effort) -> Iterator[Leak]:
+    """The leaks in many short texts: halves are searched apart only where the whole holds any."""
+    # After a question mark a parameter is found as at the begin of a text.
+    together = "\n?".join(leaf for _, leaf in leaves)
+    if not any(True for _ in _kinds(together, known, effort)):
+        return
+    if len(leaves) > 1:
+        half = len(leaves) // 2
+        yield from _search(leaves[:half], known, effort)
+        yield from _search(leaves[half:], known, effort)
+        return
+    for line, leaf in leaves:
+        yield from (Leak(line, kind) for kind in _kinds(leaf, known, effort))
 
 
 def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
     """Every scalar of a YAML document: its line, the name it stands under, its text.
 
-    Nothing is constructed.
+    Nothing is constructed. What an alias stands for is given where it is written out.
     """
     import yaml
 
+    # For each list and mapping that is open: whether it is a mapping, and the name of what is next,
+    # which is ``None`` where a mapping's key is next.
+    opened: list[tuple[bool, str | None]] = []
     try:
-        # Not libyaml's loader: it crashes the process on deep nesting.
-        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.CollectionEndEvent):
+                opened.pop()
+            elif isinstance(event, yaml.NodeEvent):
+                in_mapping, name = opened[-1] if opened else (False, "")
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                key = ""
+                if isinstance(event, yaml.ScalarEvent):
+                    key = event.value
+                    yield line, name or "", _scalar(event)
+                elif isinstance(event, yaml.AliasEvent):
+                    yield line, name or "", f"*{event.anchor}"
+                if in_mapping:
+                    opened[-1] = True, key if name is None else None
+                if isinstance(event, yaml.CollectionStartEvent):
+                    is_mapping = isinstance(event, yaml.MappingStartEvent)
+                    opened.append((is_mapping, None if is_mapping else name))
+                    if len(opened) > _DEEPEST:  # libyaml ends the process on deeper nesting
+                        raise ValueError
+    except (yaml.YAMLError, ValueError):
         yield 1, "", text
-        return
-    waiting, seen = [("", root)] if root else [], set()
-    while waiting:
-        name, node = waiting.pop()
-        # An alias is the node it names: once is enough.
-        if (id(node), name) in seen:
-            continue
-        seen.add((id(node), name))
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                waiting += [
-                    ("", key),
-                    (key.value if isinstance(key, yaml.ScalarNode) else "", value),
-                ]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += [(name, item) for item in node.value]
-        else:
-            yield node.start_mark.line + 1, name, _scalar(node)
 
 
-def _scalar(node: Any) -> str:
-    if node.tag != "tag:yaml.org,2002:binary":
-        return str(node.value)
+def _scalar(event: Any) -> str:
+    if event.tag != "tag:yaml.org,2002:binary":
+        return str(event.value)
     try:
-        return binascii.a2b_base64(node.value.encode("ascii", "replace")).decode("latin-1")
+        return binascii.a2b_base64(event.value.encode("ascii", "replace")).decode("latin-1")
     except binascii.Error:
-        return str(node.value)
+        return str(event.value)
 
 
-def _kinds(leaf: str, known: list[str]) -> Iterator[str]:
+def _kinds(leaf: str, known: list[str], effort: _Effort) -> Iterator[str]:
     for how, view in _views(leaf, known):
+        effort.spend(len(view))
         shown = f" ({how})" if how else ""
         yield from (f"{kind}{shown}" for kind, rule in _RULES if rule.search(view))
         if any(b":" in _base64(found) for found in _BASIC.findall(view)):
@@ -252,11 +318,7 @@ def _fields(view: str) -> Iterator[str]:
     while waiting:
         part = waiting.pop()
         if isinstance(part, _Fields):
-            yield from (
-                name
-                for name, value in part
-                if isinstance(value, str) and value and PLACEHOLDER not in value
-            )
+            yield from (name for name, value in part if isinstance(value, str) and _is_value(value))
             waiting += [value for _, value in part]
         elif isinstance(part, list):
             waiting += part

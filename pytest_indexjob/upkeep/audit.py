@@ -27,12 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pytest_indexjob.api.models import IndexingJob
+    from pytest_indexjob.exchange import Interaction
     from pytest_indexjob.recording.cassette import Recording
+    from pytest_indexjob.upkeep.drift import Mismatch
 
 Severity = Literal["error", "warning", "info"]
 
 _SUFFIXES = (".yaml", ".yml")
 _SECONDS_A_DAY = 86_400
+# Letters that are searched for secrets in one file, which takes about 2 seconds.
+_MOST_SEARCHED = 3 * 2**20
+_MOST_READ = 2**20  # bytes of the jobs that are looked at for their end
+_MOST_FINDINGS = 1000  # of one file, beside its secrets
 # How a file of vcrpy's begins a key of its mapping; a file that can't be parsed has to be known by
 # its looks.
 _INTERACTIONS_KEY = re.compile(r"""^(?:\{\s*)?["']?interactions["']?\s*:""", re.MULTILINE)
@@ -43,6 +49,7 @@ _MENDS = {
         "replace it by a placeholder, or record again with this plugin, which redacts; then revoke"
         " the secret, for it stays in version control's history"
     ),
+    "too-large": "record it in several cassettes, or search it for secrets by yourself",
     "unknown-value": (
         "record again from the live service if the service changed, else write what it really sends"
     ),
@@ -158,6 +165,7 @@ class _Auditor:
         self._max_age_days = max_age_days
         self._used = used
         self._told_of_libraries = False
+        self._told: dict[str, bool] = {}  # problems, and whether each may be shown
         self._now = now
 
     def audit_file(self, path: Path) -> list[Finding]:
@@ -188,28 +196,39 @@ class _Auditor:
             corrupt = Finding(path, error.line, "corrupt", _problem(error), _RESTORE, "error")
             return [*self._secrets_in(path, text), self._masked(corrupt), *self._unused(path)]
         lines = _lines(text, len(recording.interactions))
-        found = [
-            *self._unknown_values(recording, lines),
-            *_unended(recording, lines),
-            *self._age(recording),
-            *self._unused(path),
-        ]
-        return [*self._secrets_in(path, text), *map(self._masked, found)]
+        found = itertools.chain(
+            self._age(recording),
+            self._unused(path),
+            _unended(recording, lines),
+            self._unknown_values(recording, lines),
+        )
+        told = list(map(self._masked, itertools.islice(found, _MOST_FINDINGS)))
+        if next(found, None) is not None:
+            problem = f"it has more findings than the {_MOST_FINDINGS} that are told"
+            told.append(Finding(path, None, "corrupt", problem, _RESTORE, "error"))
+        return [*self._secrets_in(path, text), *told]
 
     def _masked(self, finding: Finding) -> Finding:
         """A finding whose problem tells no secret, whatever the cassette brought into it."""
         from pytest_indexjob.secrecy.gate import scan
 
-        if not scan(finding.problem, self._secrets):
+        if finding.problem not in self._told:
+            self._told[finding.problem] = not scan(finding.problem, self._secrets)
+        if self._told[finding.problem]:
             return finding
         return finding._replace(
             problem="something that is not by the contract, not shown as it may hold a secret"
         )
 
     def _secrets_in(self, path: Path, text: str) -> Iterator[Finding]:
-        from pytest_indexjob.secrecy.gate import scan
+        from pytest_indexjob.secrecy.gate import SearchLimitError, scan
 
-        for leak in scan(text, self._secrets):
+        try:
+            leaks = scan(text, self._secrets, most=_MOST_SEARCHED)
+        except SearchLimitError as error:
+            yield Finding(path, None, "secret", str(error), _MENDS["too-large"], "error")
+            return
+        for leak in leaks:
             problem = f"it holds what looks like a secret ({leak.kind}), not shown here"
             yield Finding(path, leak.line, "secret", problem, _MENDS["secret"], "error")
 
@@ -221,8 +240,12 @@ class _Auditor:
                 mend = "pip install 'pytest-indexjob[drift]'"
                 yield Finding(recording.path, None, "passed-over", problem, mend, "info")
             return
+        # Aliases may make one interaction of a hostile file very many.
+        known: dict[Interaction, list[Mismatch]] = {}
         for at, interaction in enumerate(recording.interactions):
-            for mismatch in mismatches(interaction):
+            if interaction not in known:
+                known[interaction] = mismatches(interaction)
+            for mismatch in known[interaction]:
                 if mismatch.severity != "info":
                     severity: Severity = "error" if mismatch.severity == "breaking" else "warning"
                     problem = f"{mismatch.path} of {mismatch.call}: {mismatch.detail}"
@@ -315,10 +338,13 @@ def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
             polls.setdefault(unquote(path.rpartition("/")[2]), []).append(at)
     # A single answer is a recording of a moment, unless it says that it is of a life.
     least = 1 if recording.provenance.get("whole_life") is True else 2
+    left = _MOST_READ
     for uuid, places in polls.items():
-        jobs = [(at, job) for at in places if (job := _job_at(recording, at)) is not None]
-        if len(places) >= least and jobs and not jobs[-1][1].is_terminal:
-            at, job = jobs[-1]
+        # Many large jobs would take long to read: of the rest nothing is told.
+        left -= len(recording.interactions[places[-1]].response.body)
+        found = ((at, _job_at(recording, at)) for at in reversed(places)) if left >= 0 else ()
+        at, job = next(((at, job) for at, job in found if job is not None), (0, None))
+        if len(places) >= least and job is not None and not job.is_terminal:
             shown = uuid if _UUID.fullmatch(uuid) else "(an identifier not shown)"
             problem = (
                 f"it polls the job {shown} {_times(places)} but ends before the job does, at"

@@ -141,8 +141,9 @@ def drift(
     find = _our_call if schema is None else calls_of(indexing_calls(schema, "the OpenAPI document"))
     seen: Counter[tuple[Mismatch, Path]] = Counter()
     for recording in recordings:
-        for interaction in recording.interactions:
-            seen.update((mismatch, recording.path) for mismatch in _mismatches(interaction, find))
+        for interaction, times in Counter(recording.interactions).items():
+            for mismatch in _mismatches(interaction, find):
+                seen[mismatch, recording.path] += times
     found = [Difference(*mismatch, path, count) for (mismatch, path), count in seen.items()]
     return sorted(
         found, key=lambda it: (_SEVERITIES.index(it.severity), str(it.cassette), *it[1:5])

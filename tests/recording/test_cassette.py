@@ -24,6 +24,7 @@ from pytest_indexjob import (
 )
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, dump, load
+from pytest_indexjob.recording.limits import check_limits
 
 GOOD = cassette_text(RUNNING, RUNNING, COMPLETED)
 
@@ -545,3 +546,61 @@ def test_a_knowledge_base_is_given_again_once_its_last_job_has_ended(play):
         playback.handle(request)
         with pytest.raises(CassetteExhaustedError):
             playback.handle(request)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "- request: &a {method: GET, uri: x}\n  response: {status: {code: 200}, body: {}}\n",
+        "- request: {method: GET, uri: x}\n  response: {status: {code: 99}, body: {}}\n",
+        "interactions: []\n",
+        "- 1\ninteractions: []\n",
+        "x: 1\n",
+        "  z: 1\n",
+        "- *a\n",
+    ],
+)
+def test_a_file_that_was_read_and_grew_reads_as_if_it_were_new(tmp_path, added):
+    old, other = tmp_path / "old.yaml", tmp_path / "other.yaml"
+    text = cassette_text(RUNNING, COMPLETED)
+    old.write_text(text)
+    load(old)
+    text = text.replace("version: 1", f"{added}version: 1")
+    for path in (old, other):
+        path.write_text(text)
+    results = []
+    for path in (old, other):
+        try:
+            results.append(load(path).interactions)
+        except CassetteCorruptError as error:
+            results.append(str(error).replace(str(path), "it"))
+    assert results[0] == results[1]
+
+
+def test_what_is_added_to_a_file_that_was_read_is_all_that_is_parsed(tmp_path, monkeypatch):
+    parsed = []
+
+    def counted(text, **limits):
+        parsed.append(len(text))
+        return check_limits(text, **limits)
+
+    monkeypatch.setattr("pytest_indexjob.recording.cassette.check_limits", counted)
+    path = tmp_path / "it.yaml"
+    for count in range(1, 40):
+        path.write_text(cassette_text(*[RUNNING] * count))
+        assert len(load(path).interactions) == count
+    assert max(parsed) == min(parsed)
+
+
+def test_of_several_placeholders_that_fit_the_closest_is_played(tmp_path):
+    recorded = ["x/REDACTED", "x/a-REDACTED.csv", "x/REDACTED?page=1"]
+    items = [
+        Interaction(Request("GET", f"{JOB_URL}/{path}"), Response(200, (), str(at).encode()))
+        for at, path in enumerate(recorded)
+    ]
+    path = tmp_path / "it.yaml"
+    path.write_text(dump(items))
+    playback = Playback([load(path)])
+    asked = ["x/a-secret.csv", "x/secret?page=1", "x/secret"]
+    answers = [playback.handle(Request("GET", f"{JOB_URL}/{each}")).body for each in asked]
+    assert answers == [b"1", b"2", b"0"]

@@ -31,10 +31,11 @@ def suite(pytester, loopback):
             return IndexJobSettings(base_url={server.url!r}, token="any", secrets=("hush-hush",))
     """)
 
-    def run(text, *options):
+    def run(text, *options, apart=False):
         head = f"import pytest, requests\nURL = {server.url!r} + '/v2/gen-ai/indexing_jobs'\n"
         pytester.makepyfile(test_it=head + text)
-        return pytester.runpytest("-p", "no:cacheprovider", *options)
+        start = pytester.runpytest_subprocess if apart else pytester.runpytest
+        return start("-p", "no:cacheprovider", *options)
 
     run.path, run.server = pytester.path, server
     return run
@@ -263,3 +264,49 @@ def test_a_rewrite_that_stops_early_leaves_the_shared_recording(suite):
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite")
     suite("BAD = 1" + SHARED, "--indexjob-record=rewrite", "-x")
     assert numbers(suite) == ["0", "1", "2", "3"]
+
+
+# A run that is killed
+
+KILLED = {
+    # Once the new text is on the disk beside the old file, before it takes its place.
+    "in the write": """
+import os, signal
+def fsync(_handle): os.kill(os.getpid(), signal.SIGKILL)
+def pytest_sessionstart(): os.fsync = fsync
+""",
+    "between tests": """
+import os, signal
+def pytest_runtest_logreport(report):
+    if "[2]" in report.nodeid: os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "a worker": """
+import os, signal
+def pytest_runtest_teardown(item):
+    if "[2]" in item.nodeid and hasattr(item.config, "workerinput"):
+        os.kill(os.getpid(), signal.SIGKILL)
+""",
+}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one process", "workers"])
+@pytest.mark.parametrize("moment", KILLED)
+def test_a_killed_rewrite_leaves_the_shared_recording_and_nothing_else(
+    suite, pytester, moment, workers
+):
+    if moment == "a worker" and not workers:
+        pytest.skip("there are no workers")
+    suite("BAD = 9" + SHARED, "--indexjob-record=rewrite")
+    folder = suite.path / "cassettes"
+    before = (folder / "mine.yaml").read_bytes()
+    pytester.makepyfile(killer=KILLED[moment])
+    killed = suite(
+        "BAD = 9" + SHARED, "--indexjob-record=rewrite", "-pkiller", *workers, apart=True
+    )
+    assert killed.ret != 0
+    assert (folder / "mine.yaml").read_bytes() == before
+    suite("BAD = 9" + SHARED).assert_outcomes(passed=4)
+    assert [path.name for path in folder.iterdir()] == ["mine.yaml"]
+    suite("BAD = 9" + SHARED, "--indexjob-record=rewrite", *workers).assert_outcomes(passed=4)
+    assert len(numbers(suite)) == 4
+    assert (folder / "mine.yaml").read_bytes() != before

@@ -915,3 +915,36 @@ def test_credentials_of_data_sources_are_nowhere(item):
 @pytest.mark.parametrize("item", [*interactions_with_secrets()], ids=repr)
 def test_the_gate_stops_credentials_of_data_sources(item):
     assert scan(dump([item])) != []
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"authorization": "required"},
+        {"token": "Invalid"},
+        {"secret": "missing"},
+        {"locale": "sk_SK_locale_of_the_user_interface"},
+        {"homepage": "https://bob@example.com/x"},
+        {"api_key_uuid": "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02", "secret_count": "3"},
+        {"session": {"page": "home"}, "password_policy": "at least eight letters"},
+    ],
+)
+def test_what_redaction_keeps_as_harmless_does_not_refuse_the_write(field):
+    body = json.dumps({"job": field}).encode()
+    kept = Redaction().redact(Interaction(Request("GET", URL), Response(200, JSON, body)))
+    assert scan(dump([kept])) == []
+
+
+def test_a_secret_among_many_short_texts_is_found_on_its_line():
+    lines = [f"- a{n}" for n in range(2000)]
+    lines[1234] = "- AKIAIOSFODNN7EXAMPLE"
+    lines[77] = "- known-to-me"
+    found = {(leak.line, leak.kind) for leak in scan("\n".join(lines), ["known-to-me"])}
+    assert found == {(1235, "AWS key"), (78, "known secret")}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &x known-to-me\nb: *x\n", "a: &x [one]\npassword: *x\n", "password: &x one\n"]
+)
+def test_what_an_alias_stands_for_is_no_hiding_place(text):
+    assert scan(text, ["known-to-me"])

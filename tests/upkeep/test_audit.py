@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import dump, load
 from pytest_indexjob.recording.library import shipped_folder
 from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
+from pytest_indexjob.upkeep.drift import mismatches
 
 TOKEN = "dop_v1_" + "0123456789abcdef" * 4
 SECRET = "a secret that only its owner knows"
@@ -460,3 +462,44 @@ def test_no_file_whatever_raises(tmp_path_factory, content):
     path.write_bytes(content)
     told(audit([path]))
     told(audit([path.parent]))
+
+
+def test_equal_interactions_are_compared_once(tmp_path, monkeypatch):
+    compared = []
+
+    def counted(interaction):
+        compared.append(interaction)
+        return mismatches(interaction)
+
+    monkeypatch.setattr("pytest_indexjob.upkeep.audit.mismatches", counted)
+    text = dump([Interaction(Request("GET", "https://example.com/x"), Response(200, (), b"{}"))])
+    text = text.replace("- request:", "- &a\n  request:")
+    text = text.replace("\nversion", "\n- *a" * 500 + "\nversion")
+    path = tmp_path / "many.yaml"
+    path.write_text(text)
+    assert len(load(path).interactions) == 501
+    audit([path])
+    assert len(compared) == 1
+
+
+def test_a_file_with_very_many_findings_tells_some(tmp_path):
+    words = itertools.islice(itertools.product("ABCDEFGHIJKL", repeat=3), 1200)
+    jobs = [{"status": f"INDEX_JOB_STATUS_{''.join(word)}"} for word in words]
+    items = [
+        Interaction(Request("GET", JOB_URL), Response(200, (), json.dumps({"job": job}).encode()))
+        for job in jobs
+    ]
+    path = tmp_path / "many.yaml"
+    path.write_text(dump(items))
+    found = audit([path])
+    assert len(found) == 1001
+    assert found[-1].problem == "it has more findings than the 1000 that are told"
+
+
+@pytest.mark.parametrize("text", ["a", "%41", "&amp;", "QUJD", "\\u0041"])
+def test_a_file_that_takes_too_long_to_search_is_told(tmp_path, text):
+    body = json.dumps({"job": {"error_details": text * (5 * 2**20 // len(text))}}).encode()
+    path = tmp_path / "large.yaml"
+    path.write_text(dump([Interaction(Request("GET", JOB_URL), Response(200, (), body))]))
+    told = [it.problem for it in audit([path]) if it.rule == "secret"]
+    assert told == ["it is too large to be searched for secrets"]

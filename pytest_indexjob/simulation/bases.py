@@ -30,6 +30,14 @@ from pytest_indexjob.simulation.resource import (
 
 M = TypeVar("M", bound=WireModel)
 
+_NAMING_FIELDS = (
+    "bucket_name",
+    "base_url",
+    "original_file_name",
+    "folder",
+    "folder_id",
+    "folder_name",
+)
 # How a database ends: the status that it comes to.
 LIVES = {
     status.name.lower().replace("_", "-"): status
@@ -137,6 +145,16 @@ class Bases:
         base.sources[uuid] = source
         self.owners[uuid] = base.uuid
         return source
+
+    def names_of(self, uuid: str) -> tuple[str, ...]:
+        """What a data source is known by: its bucket, URL, folder or file."""
+        base = self.by_uuid.get(self.owners.get(uuid, ""))
+        if base is None:
+            return ()
+        source = base.sources[uuid]
+        holder = getattr(source, source.kind) if source.kind else source
+        named = (getattr(holder, name, "") for name in _NAMING_FIELDS)
+        return tuple(name for name in named if name)
 
     def is_attached(self, uuid: str) -> bool:
         """Whether any agent has the knowledge base."""

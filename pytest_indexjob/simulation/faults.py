@@ -27,7 +27,9 @@ class Fault:
     comes instead of the real one; ``content_type`` and ``headers`` are set on the answer; ``delay``
     is the seconds (of the test's clock) that it takes; ``keep`` is the share of the real body that
     comes, ``cut`` whether the connection breaks after it. ``acts`` says whether the call takes
-    effect all the same: a job may be started though its answer is lost.
+    effect all the same: a job may be started though its answer is lost. With ``age`` the fault
+    strikes GET alone: the answer says how jobs and databases stood so many seconds ago, but not
+    before they were made.
     """
 
     name: str
@@ -41,10 +43,13 @@ class Fault:
     keep: float = 1.0
     cut: bool = False
     acts: bool = False
+    age: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.delay >= 0 or self.delay == float("inf"):
             raise ValueError(f"{self.name}: delay must be 0 or more seconds, not {self.delay!r}")
+        if not self.age >= 0 or self.age == float("inf"):
+            raise ValueError(f"{self.name}: age must be 0 or more seconds, not {self.age!r}")
         if not 0 <= self.keep <= 1:
             raise ValueError(f"{self.name}: keep must be a share from 0 to 1, not {self.keep!r}")
 
@@ -180,6 +185,12 @@ _FAULTS = (
         summary="a page of HTML with status 200",
         body=_page(b"Sign in"),
         content_type=_HTML,
+        acts=True,
+    ),
+    Fault(
+        name="stale-read",
+        summary="a GET says what was true 30 s ago, so a status may go backwards",
+        age=30.0,
         acts=True,
     ),
     Fault(

@@ -7,6 +7,7 @@ what is in use can't be deleted, that deleting a data source starts no job.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from pytest_indexjob.simulation.bases import (
 )
 from pytest_indexjob.simulation.resource import (
     Handler,
+    Refusal,
     Resource,
     bad_argument,
     json_object,
@@ -82,7 +84,8 @@ class KnowledgeBases(Resource):
                 continue
             self._to_index.remove(base)
             if base.sources and not self._jobs.is_busy(base.uuid, online_at):
-                self._jobs.start_planned(base, created=online_at)
+                with contextlib.suppress(Refusal):
+                    self._jobs.start_planned(base, created=online_at)
 
     # The calls.
 

@@ -61,11 +61,12 @@ class Resource:
         raise NotImplementedError
 
     def _now(self) -> float:
-        return self._simulator.clock.monotonic()
+        """The moment that an answer tells of, in the clock's seconds."""
+        return self._simulator.clock.monotonic() - self._simulator.read_age
 
     def _wall_time(self) -> float:
         """Seconds since the epoch."""
-        return self._simulator.epoch + self._now()
+        return self._simulator.epoch + self._simulator.clock.monotonic()
 
     def _time(self, at: float) -> datetime:
         """The time of day of a moment of the monotonic clock, in whole seconds as the service's."""

@@ -7,6 +7,7 @@ database is not online.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -71,7 +72,8 @@ class Schedules(Resource):
         at = run_at.timestamp() - self._simulator.epoch
         is_online = base.database_status(at) is DatabaseStatus.ONLINE
         if is_online and not self._jobs.is_busy(base.uuid, at):
-            self._jobs.start_planned(base, created=at)
+            with contextlib.suppress(Refusal):
+                self._jobs.start_planned(base, created=at)
         schedule = self.by_base[base.uuid]
         self.by_base[base.uuid] = dataclasses.replace(
             schedule, last_ran_at=run_at, next_run_at=_next_run(schedule, run_at)

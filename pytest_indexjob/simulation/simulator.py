@@ -111,6 +111,7 @@ class Simulator:
         no_database_status: int = 400,
         no_database_id: str = "failed_precondition",
         deletes_in_use: bool = False,
+        last_job_lag: float = 0.0,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
@@ -131,7 +132,9 @@ class Simulator:
         self.no_database_status = no_database_status
         self.no_database_id = no_database_id
         self.deletes_in_use = deletes_in_use
+        self.last_job_lag = last_job_lag
         self.served_at = ""
+        self.read_age = 0.0  # how old, in seconds, the state is that an answer tells
         self._on_start = on_start
         self.epoch = self.clock.time() - self.clock.monotonic()
         self._bases = Bases()
@@ -396,12 +399,17 @@ class Simulator:
             fault = self._strike(request, call)
             if fault and not fault.acts:
                 return fault.apply(Response(200, self._headers()))
-            answer = self._answer(request, call, arguments)
+            self.read_age = fault.age if fault else 0.0
+            try:
+                answer = self._answer(request, call, arguments)
+            finally:
+                self.read_age = 0.0
             return fault.apply(answer) if fault else answer
 
     def _strike(self, request: Request, call: Route) -> Fault | None:
         for at, injection in enumerate(self._injections):
-            if injection.on(request, call):
+            is_possible = request.method == "GET" or not injection.fault.age
+            if is_possible and injection.on(request, call):
                 injection.times[0] -= 1
                 if injection.times[0] <= 0:
                     del self._injections[at]

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from pytest_indexjob import DatabaseStatus, Simulator, VirtualClock
+from pytest_indexjob import DatabaseStatus, Simulator, VirtualClock, faults
 from pytest_indexjob.api.calls import CALLS, named
 from pytest_indexjob.api.schema import FORMATS, json_schema, operation_of
 from pytest_indexjob.exchange import Request
@@ -113,6 +113,101 @@ def test_data_sources_in_the_post_are_indexed_when_the_database_is_online(servic
     assert [part.status.name for part in parts] == ["UPDATED", "FAILED"]
     last = granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]["last_indexing_job"]
     assert last == granted(service, "GET", f"{JOBS}/{job.uuid}")["job"]
+
+
+def ends_of(service):
+    return {
+        source.uuid: source.last_datasource_indexing_job.status.name
+        for source in service.data_sources
+    }
+
+
+def test_named_data_sources_end_each_in_its_own_way(service):
+    base = service.add_knowledge_base()
+    files = service.add_data_source(base.uuid)
+    pages = service.add_data_source(
+        base.uuid, web_crawler_data_source={"base_url": "https://docs.example.com"}
+    )
+    ends = {pages.uuid: {"status": "FAILED", "files": 7}}
+    service.start("partial", knowledge_base_uuid=base.uuid, ends=ends)
+    service.clock.advance(1000)
+    assert ends_of(service) == {files.uuid: "UPDATED", pages.uuid: "FAILED"}
+    assert service.data_sources[1].last_datasource_indexing_job.failed_item_count == 7
+    with pytest.raises(ValueError, match="ends names 'x', the job has the data sources documents"):
+        service.start("partial", knowledge_base_uuid=base.uuid, ends={"x": "FAILED"})
+
+
+def test_data_sources_that_the_code_makes_are_named_by_what_they_hold(service):
+    service.plan("partial", ends={"https://docs.example.com": "FAILED", "manuals": "UPDATED"})
+    crawler = {"web_crawler_data_source": {"base_url": "https://docs.example.com"}}
+    body = {"name": "manuals", "datasources": [crawler, SPACES]}
+    granted(service, "POST", BASES, body)
+    service.clock.advance(10_000)
+    assert list(ends_of(service).values()) == ["FAILED", "UPDATED"]
+    with pytest.raises(ValueError, match="'BROKEN' is no DataSourceStatus"):
+        service.plan("partial", ends={"manuals": "BROKEN"})
+
+
+def test_names_are_uuids_where_nobody_made_data_sources(service):
+    job = service.start("partial", ends={"first": "UPDATED", "second": "FAILED"})
+    service.clock.advance(1000)
+    ended = service.job(job.uuid)
+    assert [(each.data_source_uuid, each.status.name) for each in ended.data_source_jobs] == [
+        ("first", "UPDATED"),
+        ("second", "FAILED"),
+    ]
+
+
+def test_a_plan_that_does_not_fit_is_told_at_the_end_of_the_test(service):
+    base = service.add_knowledge_base()
+    service.add_data_source(base.uuid)
+    service.plan("partial", ends=("UPDATED", "FAILED"))
+    status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base.uuid})
+    assert (status, error["id"]) == (501, "not_implemented")
+    assert "partial: ends names 2 data sources, the job has 1" in error["message"]
+    assert service.jobs == ()
+    (miss,) = service.journal.misses
+    assert "ends names 2 data sources, the job has 1" in str(miss)
+
+
+def test_a_stale_read_says_what_was_true_some_seconds_ago(service):
+    service.plan_database("online", after=100)
+    base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
+    service.clock.advance(110)
+    service.inject("stale-read", on="knowledge_bases.get")
+    statuses = [granted(service, "GET", f"{BASES}/{base}")["database_status"] for _ in range(2)]
+    assert statuses == ["CREATING", "ONLINE"]
+    job = service.start(knowledge_base_uuid=base, duration=300).uuid
+    service.clock.advance(310)
+    service.inject(faults.get("stale-read", age=20), times=2)
+    granted(service, "PUT", f"{BASES}/{base}", {"tags": ["a"]})  # no read, so it does not strike
+    shown = [granted(service, "GET", f"{JOBS}/{job}")["job"]["status"][17:] for _ in range(3)]
+    assert shown == ["IN_PROGRESS", "IN_PROGRESS", "COMPLETED"]
+    service.inject(faults.get("stale-read", age=400))
+    assert "last_indexing_job" not in granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]
+    with pytest.raises(ValueError, match="age must be 0 or more seconds"):
+        faults.get("stale-read", age=-1)
+
+
+def test_the_last_job_of_a_knowledge_base_may_lag_behind_the_one_just_started(service):
+    base = service.add_knowledge_base().uuid
+    service.add_data_source(base)
+    first = service.start("failed", knowledge_base_uuid=base, duration=60).uuid
+    service.clock.advance(100)
+    service.last_job_lag = 15.0
+    second = granted(service, "POST", JOBS, {"knowledge_base_uuid": base})["job"]["uuid"]
+
+    def last_job():
+        shown = granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]["last_indexing_job"]
+        source = granted(service, "GET", f"{BASES}/{base}/data_sources")
+        (part,) = source["knowledge_base_data_sources"]
+        return shown["uuid"], part["last_datasource_indexing_job"].get("status", "")[19:]
+
+    assert last_job() == (first, "FAILED")
+    assert granted(service, "GET", f"{JOBS}/{second}")["job"]["uuid"] == second
+    assert ask(service, "POST", JOBS, {"knowledge_base_uuid": base})[0] == 409
+    service.clock.advance(15)
+    assert last_job()[0] == second
 
 
 def test_what_a_test_makes_is_there_and_typed(service):

@@ -64,11 +64,6 @@ class DatabaseLife:
             raise ValueError(f"after must be 0 or more seconds, not {after!r}")
         return cls(LIVES[name], after)
 
-    @property
-    def online_after(self) -> float | None:
-        """The seconds until the database is online, or ``None`` for one that never is."""
-        return self.after if self.end is DatabaseStatus.ONLINE else None
-
 
 READY = DatabaseLife(DatabaseStatus.ONLINE, 0.0)
 
@@ -77,7 +72,7 @@ READY = DatabaseLife(DatabaseStatus.ONLINE, 0.0)
 class Base:
     """A knowledge base. ``created`` is in the clock's seconds.
 
-    ``is_implied`` is true of one that nobody made: a job named it.
+    ``is_implied`` is true of a knowledge base that nobody made: a job named it.
     """
 
     model: KnowledgeBase
@@ -87,9 +82,18 @@ class Base:
     sources: dict[str, KnowledgeBaseDataSource] = dataclasses.field(default_factory=dict)
 
     @property
+    def online_at(self) -> float | None:
+        """The moment at which the database is online, or ``None`` where it never is."""
+        return self.created + self.life.after if self.life.end is DatabaseStatus.ONLINE else None
+
+    @property
     def uuid(self) -> str:
         """The uuid of the knowledge base."""
         return self.model.uuid
+
+    def is_online(self, now: float) -> bool:
+        """Whether the database is online at a moment."""
+        return self.database_status(now) is DatabaseStatus.ONLINE
 
     def database_status(self, now: float) -> DatabaseStatus:
         """How the database stands at a moment."""

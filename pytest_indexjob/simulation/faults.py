@@ -15,6 +15,9 @@ from pytest_indexjob.exchange import Headers, Response, TransportFault
 
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
+# A guess: how a job's POST is refused before the database is online.
+NO_DATABASE_STATUS = 400
+NO_DATABASE_ID = "failed_precondition"
 LOGIN_PATH = "/login"  # where the redirect leads
 _PAGE = b"<html><head><title>%s</title></head><body><h1>%s</h1></body></html>"
 
@@ -145,8 +148,8 @@ _FAULTS = (
         "provisioning",
         "what a POST is answered while the knowledge base's database is being made (status and id"
         " are guesses)",
-        400,
-        "invalid_argument",
+        NO_DATABASE_STATUS,
+        NO_DATABASE_ID,
         "failed to get db creds",
     ),
     Fault(name="connection-refused", summary="nobody listens", error="refused"),

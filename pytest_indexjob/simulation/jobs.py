@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_indexjob.api.knowledge_bases import DatabaseStatus, KnowledgeBase
+from pytest_indexjob.api.knowledge_bases import KnowledgeBase
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, utc
 from pytest_indexjob.api.outcomes import DataSourceStatus
 from pytest_indexjob.simulation import scenarios
@@ -249,7 +249,7 @@ class Jobs(Resource):
             if simulator.strict or uuid in self._bases.removed:
                 raise not_found()
             base = self._bases.by_uuid[self._imply(uuid, self._now())]
-        if base.database_status(self._now()) is not DatabaseStatus.ONLINE:
+        if not base.is_online(self._now()):
             # Live: the message. Its status and id are guesses.
             raise Refusal(
                 simulator.no_database_status, simulator.no_database_id, "failed to get db creds"

@@ -23,8 +23,6 @@ Handler = Callable[..., bytes]
 # itself.
 _NODE = "11f0-9c3a-0a58a9feac02"
 _LARGEST_BODY = 1024 * 1024
-_PER_PAGE = 20  # a guess; the most is one too
-_MOST_PER_PAGE = 200
 # Sums of floats fall short of a moment by less than a clock could tell.
 ROUNDING = 1e-6
 
@@ -73,18 +71,23 @@ class Resource:
         return utc(int(self._simulator.epoch + at + ROUNDING))
 
     def _page(self, request: Request, items: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The items of the page that a request asks for, the newest first, and the links and meta.
+        """The items of the page that a request asks for, and the links and meta.
 
-        The order is a guess.
+        ``items`` are in the order in which they were made.
         """
         parts = urlsplit(request.url)
         query = parse_qs(parts.query)
         page = _number(query, "page", 1)
-        per_page = min(_number(query, "per_page", _PER_PAGE), _MOST_PER_PAGE)
+        per_page = min(
+            _number(query, "per_page", self._simulator.per_page), self._simulator.most_per_page
+        )
         total = len(items)
         pages = max(-(-total // per_page), 1)
-        last = total - (page - 1) * per_page
-        shown = items[max(last - per_page, 0) : max(last, 0)][::-1]
+        begin, end = (page - 1) * per_page, page * per_page
+        if self._simulator.newest_first:
+            shown = items[max(total - end, 0) : max(total - begin, 0)][::-1]
+        else:
+            shown = items[begin:end]
         near = {"first": 1, "previous": page - 1, "next": page + 1, "last": pages}
         if page == 1:
             del near["first"], near["previous"]

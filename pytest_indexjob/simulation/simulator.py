@@ -12,7 +12,7 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -86,9 +86,16 @@ class Simulator:
 
     ``strict``: a job of a knowledge base that nobody made is refused; else it is made then. The
     rest are guesses about the knowledge base around the job. ``database_delay`` is the seconds that
-    a new database takes; a job before that is refused with ``no_database_status`` and
-    ``no_database_id``. An upload URL is good for ``upload_lifetime`` seconds. ``deletes_in_use``:
-    whether a knowledge base can be deleted that an agent or a job uses.
+    a new database takes, ``own_database_delay`` those of a knowledge base that names its
+    ``database_id``; a job before that is refused with ``no_database_status`` and
+    ``no_database_id``. ``first_job_waits``: the job of a knowledge base that is made with data
+    sources starts when the database is online, else at once. ``delete_starts_job``: deleting a data
+    source indexes the rest. ``deletes_in_use``: what an agent or a running job uses can be deleted.
+    ``last_job_lag`` is the seconds until a knowledge base shows a job that was started. An upload
+    URL is good for ``upload_lifetime`` seconds. ``sundays`` are the numbers of Sunday in a
+    schedule; ``replaces_schedule``: a second schedule takes the place of the first, else it is
+    refused. Lists have ``per_page`` items a page, at most ``most_per_page``, and begin with the
+    newest unless ``newest_first`` is false.
     """
 
     def __init__(
@@ -108,10 +115,18 @@ class Simulator:
         upload_url: str = "https://knowledge-base-uploads.example.com",
         upload_lifetime: float = 900.0,
         database_delay: float = 240.0,
-        no_database_status: int = 400,
-        no_database_id: str = "failed_precondition",
+        own_database_delay: float = 0.0,
+        no_database_status: int = faults.NO_DATABASE_STATUS,
+        no_database_id: str = faults.NO_DATABASE_ID,
+        first_job_waits: bool = True,
+        delete_starts_job: bool = False,
         deletes_in_use: bool = False,
         last_job_lag: float = 0.0,
+        sundays: Collection[int] = (0, 7),
+        replaces_schedule: bool = False,
+        newest_first: bool = True,
+        per_page: int = 20,
+        most_per_page: int = 200,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
@@ -129,10 +144,18 @@ class Simulator:
         self.upload_url = upload_url.rstrip("/")
         self.upload_lifetime = upload_lifetime
         self.database_delay = database_delay
+        self.own_database_delay = own_database_delay
         self.no_database_status = no_database_status
         self.no_database_id = no_database_id
+        self.first_job_waits = first_job_waits
+        self.delete_starts_job = delete_starts_job
         self.deletes_in_use = deletes_in_use
         self.last_job_lag = last_job_lag
+        self.sundays = sundays
+        self.replaces_schedule = replaces_schedule
+        self.newest_first = newest_first
+        self.per_page = per_page
+        self.most_per_page = most_per_page
         self.served_at = ""
         self.read_age = 0.0  # how old, in seconds, the state is that an answer tells
         self._on_start = on_start

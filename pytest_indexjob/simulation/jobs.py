@@ -93,7 +93,7 @@ class Jobs(Resource):
     # What a test says.
 
     def plan(self, scenario: str | Scenario, overrides: dict[str, Any]) -> None:
-        """Keep how the jobs go that POST starts."""
+        """Choose the scenario of the jobs that POST starts."""
         ends = overrides.get("ends")
         if isinstance(ends, Mapping):
             # Which data sources the job will have is not known yet.
@@ -258,7 +258,7 @@ class Jobs(Resource):
 
     def _check_sources(self, base: Base, uuids: Sequence[str]) -> None:
         for uuid in uuids:
-            # Of a knowledge base that nobody made the data sources are not known.
+            # The data sources of a knowledge base that nobody made are not known.
             owner = self._bases.owners.get(uuid, base.uuid if base.is_implied else "")
             if owner != base.uuid:
                 raise bad_argument(f"knowledge base {base.uuid} has no data source {uuid}")

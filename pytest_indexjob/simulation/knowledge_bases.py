@@ -72,7 +72,7 @@ class KnowledgeBases(Resource):
     # What a test says.
 
     def plan_database(self, life: DatabaseLife) -> None:
-        """Keep how the databases go of the knowledge bases that POST makes."""
+        """Choose the life of the databases of the knowledge bases that POST makes."""
         self._life = life
 
     def start_due(self) -> None:

@@ -23,6 +23,7 @@ Handler = Callable[..., bytes]
 # itself.
 _NODE = "11f0-9c3a-0a58a9feac02"
 _LARGEST_BODY = 1024 * 1024
+_DEEPEST_BODY = 100  # as protobuf's JSON
 # Sums of floats fall short of a moment by less than a clock could tell.
 ROUNDING = 1e-6
 
@@ -119,12 +120,23 @@ def json_object(request: Request) -> dict[str, Any]:
     if len(request.body) > _LARGEST_BODY:
         raise bad_argument(f"the body is larger than {_LARGEST_BODY} bytes")
     try:
-        body = json.loads(request.body or b"{}")
+        body = json.loads(request.body.decode() or "{}")
+        # Neither NaN, nor a number too large for a float, nor half a character is JSON.
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise bad_argument("the body is not JSON") from None
     if not isinstance(body, dict):
         raise bad_argument("the body must be a JSON object")
+    if _is_deeper(body, _DEEPEST_BODY):
+        raise bad_argument(f"the body has more than {_DEEPEST_BODY} levels")
     return body
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def made_uuid(first: int, number: int, group: str = "b5f1") -> str:

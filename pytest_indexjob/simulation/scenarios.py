@@ -722,7 +722,7 @@ def _with_ends(scenario: Scenario, ends: tuple[SourceEnd, ...]) -> Scenario:
     status = _status_of(tuple(end.status for end in ends))
     if status is not scenario.status:
         raise ValueError(
-            f"{scenario.name}: a job whose data sources end so ends {status.name}, not"
+            f"{scenario.name}: with these data sources a job ends {status.name}, not"
             f" {scenario.status.name}"
         )
     steps = [
@@ -736,7 +736,7 @@ def _with_ends(scenario: Scenario, ends: tuple[SourceEnd, ...]) -> Scenario:
 
 
 def _status_of(ends: tuple[DataSourceStatus, ...]) -> IndexingJobStatus:
-    """How a job ends whose data sources end so: a guess."""
+    """How a job ends by the ends of its data sources: a guess."""
     kinds = set(ends)
     if kinds == {DataSourceStatus.FAILED}:
         return IndexingJobStatus.FAILED
@@ -838,7 +838,7 @@ def outcomes() -> tuple[Scenario, ...]:
 
 
 def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
-    """A scenario by its name, or one's own as it is, which takes no overrides."""
+    """The scenario of that name; a ``Scenario`` is given back, and takes no overrides."""
     if isinstance(scenario, str):
         return get(scenario, **overrides)
     if not isinstance(scenario, Scenario):

@@ -62,9 +62,8 @@ class Invented(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-# What answers besides the calls: the report's file, an upload's URL, and the page that the fault
-# `redirect` leads
-# to.
+# What is answered besides the calls: a report's file, an upload's URL, and the page to which the
+# fault `redirect` leads.
 Route = Call | Literal["report", "upload", "login"] | Invented
 
 
@@ -200,7 +199,7 @@ class Simulator:
         uuid: str | None = None,
         **overrides: Any,
     ) -> IndexingJob:
-        """Start a job that goes by a scenario; gives it as the service's answer to POST shows it.
+        """Start a job with a scenario. Gives the job as the service's answer to POST shows it.
 
         ``overrides`` as ``scenarios.get`` takes them. Each job has a knowledge base of its own
         unless one is named. Raises ``ValueError`` for an unknown scenario, contradicting overrides,
@@ -259,7 +258,7 @@ class Simulator:
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
 
     def plan_database(self, life: str = "online", *, after: float | None = None) -> None:
-        """Say how the databases of knowledge bases go that the code under test makes from now on.
+        """Choose the life of the databases that the code under test makes from now on.
 
         ``online``, ``unhealthy``, ``powering-on`` or another status: CREATING for ``after``
         seconds, then that status. ``never``: CREATING for ever. Raises ``ValueError`` for an
@@ -290,9 +289,9 @@ class Simulator:
             self._own_answers.add(method, path, json, status, headers, times)
 
     def plan(self, scenario: str | Scenario, **overrides: Any) -> None:
-        """Say how the jobs go that the code under test starts from now on.
+        """Choose the scenario of the jobs that the code under test starts from now on.
 
-        They are ``completed`` unless another scenario was planned.
+        Without a plan it is ``completed``.
         """
         self._jobs.plan(scenario, overrides)
 
@@ -383,7 +382,7 @@ class Simulator:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that it answers for. A server's own is none: that one is really there."""
+        """The hosts that it answers for. The host of a server is not among them: it is real."""
         files = () if self.served_at else (self.report_url, self.upload_url)
         return frozenset(urlsplit(url).netloc for url in (self.base_url, *files))
 
@@ -470,7 +469,7 @@ class Simulator:
         return _route(request.method, request.url.removeprefix(self.base_url))
 
     def _unknown(self, request: Request, route: Route) -> Refusal:
-        """What is no call of the API: invented ones are a mistake that the test's end tells of."""
+        """The refusal of a request that is no call of the API; the test fails at its end."""
         shown = f"{request.method} {shown_url(request.url)}"
         methods = ", ".join(route.methods) if isinstance(route, Invented) else ""
         if methods:

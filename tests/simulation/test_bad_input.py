@@ -18,7 +18,7 @@ from pytest_indexjob.exchange import Request
 API = "https://api.digitalocean.com"
 TOKEN = (("Authorization", "Bearer any"),)
 SPACES = {"spaces_data_source": {"bucket_name": "manuals"}}
-UNHURRIED = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 FIELDS = (
     "uuid",

@@ -1,10 +1,12 @@
-"""The code under test: it fills a knowledge base, through four clients."""
+"""The code under test: it fills a knowledge base, through five clients."""
 
+import asyncio
 import time
 
 import gradient
 import httpx
 import pydo
+import pydo.aio
 import requests
 
 API = "https://api.digitalocean.com/v2/gen-ai"
@@ -13,6 +15,31 @@ SOURCES = [
     {"spaces_data_source": {"bucket_name": "manuals", "region": "nyc3"}},
     {"web_crawler_data_source": {"base_url": "https://docs.example.com"}},
 ]
+
+
+class Pydo:
+    """The calls of an ingest through pydo."""
+
+    def __init__(self, token):
+        self.genai = pydo.Client(token).genai
+
+    def create(self, name):
+        return self.genai.create_knowledge_base({"name": name})["knowledge_base"]["uuid"]
+
+    def knowledge_base(self, uuid):
+        return self.genai.get_knowledge_base(uuid)
+
+    def add(self, uuid, source):
+        self.genai.create_knowledge_base_data_source(uuid, source)
+
+    def index(self, uuid):
+        self.genai.create_indexing_job({"knowledge_base_uuid": uuid})
+
+    def data_sources(self, uuid):
+        return self.genai.list_knowledge_base_data_sources(uuid)["knowledge_base_data_sources"]
+
+    def delete(self, uuid):
+        self.genai.delete_knowledge_base(uuid)
 
 
 class Requests:
@@ -45,31 +72,6 @@ class Requests:
 
     def delete(self, uuid):
         self._call("DELETE", f"/knowledge_bases/{uuid}")
-
-
-class Pydo:
-    """The calls of an ingest through pydo."""
-
-    def __init__(self, token):
-        self.genai = pydo.Client(token).genai
-
-    def create(self, name):
-        return self.genai.create_knowledge_base({"name": name})["knowledge_base"]["uuid"]
-
-    def knowledge_base(self, uuid):
-        return self.genai.get_knowledge_base(uuid)
-
-    def add(self, uuid, source):
-        self.genai.create_knowledge_base_data_source(uuid, source)
-
-    def index(self, uuid):
-        self.genai.create_indexing_job({"knowledge_base_uuid": uuid})
-
-    def data_sources(self, uuid):
-        return self.genai.list_knowledge_base_data_sources(uuid)["knowledge_base_data_sources"]
-
-    def delete(self, uuid):
-        self.genai.delete_knowledge_base(uuid)
 
 
 class Gradient:
@@ -129,6 +131,26 @@ def failed_sources(client, uuid):
         for source in client.data_sources(uuid)
         if source["last_datasource_indexing_job"]["status"] == "DATA_SOURCE_STATUS_FAILED"
     ]
+
+
+async def ingest_by_pydo(token, name):
+    """The same through pydo's async client, with a re-index; gives the ends and the sources."""
+    async with pydo.aio.Client(token) as client:
+        calls = client.genai
+        uuid = (await calls.create_knowledge_base({"name": name}))["knowledge_base"]["uuid"]
+        while (await calls.get_knowledge_base(uuid))["database_status"] != "ONLINE":
+            await asyncio.sleep(10)
+        for source in SOURCES:
+            await calls.create_knowledge_base_data_source(uuid, source)
+        ends = []
+        for _ in range(2):
+            await calls.create_indexing_job({"knowledge_base_uuid": uuid})
+            while (ended := last_status(await calls.get_knowledge_base(uuid))) not in ENDS:
+                await asyncio.sleep(5)
+            ends.append(ended)
+        listed = await calls.list_knowledge_base_data_sources(uuid)
+        await calls.delete_knowledge_base(uuid)
+        return ends, listed["knowledge_base_data_sources"]
 
 
 async def ingest_by_httpx(token, name, sleep):

@@ -14,6 +14,7 @@ from ingest import (  # noqa: E402  # after the check that its clients are there
     failed_sources,
     ingest,
     ingest_by_httpx,
+    ingest_by_pydo,
     reindex,
     wait_for_database,
 )
@@ -60,6 +61,17 @@ def test_a_database_that_does_not_come(life, indexjob_simulator, indexjob_clock)
     uuid = client.create("manuals")
     with pytest.raises(RuntimeError, match=life.upper()):
         wait_for_database(client, uuid)
+
+
+def test_pydo_async(indexjob_simulator, indexjob_clock):
+    indexjob_simulator.plan_database("online", after=420)
+    indexjob_simulator.plan("partial", ends={"https://docs.example.com": "FAILED"})
+    ends, sources = asyncio.run(ingest_by_pydo("any", "manuals"))
+    assert ends == ["PARTIAL", "PARTIAL"]
+    statuses = [source["last_datasource_indexing_job"]["status"] for source in sources]
+    assert statuses == ["DATA_SOURCE_STATUS_FAILED", "DATA_SOURCE_STATUS_UPDATED"]
+    assert indexjob_clock.elapsed > 420  # seconds that nobody waited
+    assert indexjob_simulator.knowledge_bases == ()
 
 
 def test_httpx_async(indexjob_simulator, indexjob_clock):

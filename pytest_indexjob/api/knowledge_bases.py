@@ -77,9 +77,13 @@ class CrawlingOption(WireEnum):
 
 
 def _read_number(value: object, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if isinstance(value, str) or not math.isfinite(number):
         raise DecodeError(path, f"a number was expected, not {shown(value)}")
-    return float(value)
+    return number
 
 
 NUMBER = Kind(name="number", read=_read_number, write=float, schema={"type": "number"}, absent=0.0)

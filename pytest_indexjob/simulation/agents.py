@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.simulation.bases import Base, Bases
     from pytest_indexjob.simulation.simulator import Simulator
 
-# What a body says of an agent's place is not kept: the service gives these fields.
+# A body can't set these fields: the service gives them.
 _GIVEN = ("uuid", "knowledge_bases", "knowledge_base_uuid", "created_at", "updated_at")
 
 

@@ -30,6 +30,14 @@ from pytest_indexjob.simulation.resource import (
 
 M = TypeVar("M", bound=WireModel)
 
+_NAMING_FIELDS = (
+    "bucket_name",
+    "base_url",
+    "original_file_name",
+    "folder",
+    "folder_id",
+    "folder_name",
+)
 # How a database ends: the status that it comes to.
 LIVES = {
     status.name.lower().replace("_", "-"): status
@@ -56,11 +64,6 @@ class DatabaseLife:
             raise ValueError(f"after must be 0 or more seconds, not {after!r}")
         return cls(LIVES[name], after)
 
-    @property
-    def online_after(self) -> float | None:
-        """The seconds until the database is online, or ``None`` for one that never is."""
-        return self.after if self.end is DatabaseStatus.ONLINE else None
-
 
 READY = DatabaseLife(DatabaseStatus.ONLINE, 0.0)
 
@@ -69,7 +72,7 @@ READY = DatabaseLife(DatabaseStatus.ONLINE, 0.0)
 class Base:
     """A knowledge base. ``created`` is in the clock's seconds.
 
-    ``is_implied`` is true of one that nobody made: a job named it.
+    ``is_implied`` is true of a knowledge base that nobody made: a job named it.
     """
 
     model: KnowledgeBase
@@ -79,9 +82,18 @@ class Base:
     sources: dict[str, KnowledgeBaseDataSource] = dataclasses.field(default_factory=dict)
 
     @property
+    def online_at(self) -> float | None:
+        """The moment at which the database is online, or ``None`` where it never is."""
+        return self.created + self.life.after if self.life.end is DatabaseStatus.ONLINE else None
+
+    @property
     def uuid(self) -> str:
         """The uuid of the knowledge base."""
         return self.model.uuid
+
+    def is_online(self, now: float) -> bool:
+        """Whether the database is online at a moment."""
+        return self.database_status(now) is DatabaseStatus.ONLINE
 
     def database_status(self, now: float) -> DatabaseStatus:
         """How the database stands at a moment."""
@@ -137,6 +149,16 @@ class Bases:
         base.sources[uuid] = source
         self.owners[uuid] = base.uuid
         return source
+
+    def names_of(self, uuid: str) -> tuple[str, ...]:
+        """What a data source is known by: its bucket, URL, folder or file."""
+        base = self.by_uuid.get(self.owners.get(uuid, ""))
+        if base is None:
+            return ()
+        source = base.sources[uuid]
+        holder = getattr(source, source.kind) if source.kind else source
+        named = (getattr(holder, name, "") for name in _NAMING_FIELDS)
+        return tuple(name for name in named if name)
 
     def is_attached(self, uuid: str) -> bool:
         """Whether any agent has the knowledge base."""

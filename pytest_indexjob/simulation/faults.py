@@ -15,6 +15,9 @@ from pytest_indexjob.exchange import Headers, Response, TransportFault
 
 _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
+# A guess: how a job's POST is refused before the database is online.
+NO_DATABASE_STATUS = 400
+NO_DATABASE_ID = "failed_precondition"
 LOGIN_PATH = "/login"  # where the redirect leads
 _PAGE = b"<html><head><title>%s</title></head><body><h1>%s</h1></body></html>"
 
@@ -27,7 +30,9 @@ class Fault:
     comes instead of the real one; ``content_type`` and ``headers`` are set on the answer; ``delay``
     is the seconds (of the test's clock) that it takes; ``keep`` is the share of the real body that
     comes, ``cut`` whether the connection breaks after it. ``acts`` says whether the call takes
-    effect all the same: a job may be started though its answer is lost.
+    effect all the same: a job may be started though its answer is lost. With ``age`` the fault
+    strikes GET alone: the answer says how jobs and databases stood so many seconds ago, but not
+    before they were made.
     """
 
     name: str
@@ -41,10 +46,13 @@ class Fault:
     keep: float = 1.0
     cut: bool = False
     acts: bool = False
+    age: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.delay >= 0 or self.delay == float("inf"):
             raise ValueError(f"{self.name}: delay must be 0 or more seconds, not {self.delay!r}")
+        if not self.age >= 0 or self.age == float("inf"):
+            raise ValueError(f"{self.name}: age must be 0 or more seconds, not {self.age!r}")
         if not 0 <= self.keep <= 1:
             raise ValueError(f"{self.name}: keep must be a share from 0 to 1, not {self.keep!r}")
 
@@ -140,8 +148,8 @@ _FAULTS = (
         "provisioning",
         "what a POST is answered while the knowledge base's database is being made (status and id"
         " are guesses)",
-        400,
-        "invalid_argument",
+        NO_DATABASE_STATUS,
+        NO_DATABASE_ID,
         "failed to get db creds",
     ),
     Fault(name="connection-refused", summary="nobody listens", error="refused"),
@@ -180,6 +188,12 @@ _FAULTS = (
         summary="a page of HTML with status 200",
         body=_page(b"Sign in"),
         content_type=_HTML,
+        acts=True,
+    ),
+    Fault(
+        name="stale-read",
+        summary="a GET says what was true 30 s ago, so a status may go backwards",
+        age=30.0,
         acts=True,
     ),
     Fault(

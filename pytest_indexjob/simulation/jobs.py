@@ -10,10 +10,10 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_indexjob.api.knowledge_bases import DatabaseStatus, KnowledgeBase
+from pytest_indexjob.api.knowledge_bases import KnowledgeBase
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, utc
 from pytest_indexjob.api.outcomes import DataSourceStatus
 from pytest_indexjob.simulation import scenarios
@@ -93,8 +93,15 @@ class Jobs(Resource):
     # What a test says.
 
     def plan(self, scenario: str | Scenario, overrides: dict[str, Any]) -> None:
-        """Keep how the jobs go that POST starts."""
-        scenarios.resolve(scenario, overrides)
+        """Choose the scenario of the jobs that POST starts."""
+        ends = overrides.get("ends")
+        if isinstance(ends, Mapping):
+            # Which data sources the job will have is not known yet.
+            scenarios.parse_ends(ends)
+            rest = {name: value for name, value in overrides.items() if name != "ends"}
+            scenarios.resolve(scenario, rest)
+        else:
+            scenarios.resolve(scenario, overrides)
         self._plan = (scenario, overrides)
 
     def add(
@@ -133,11 +140,19 @@ class Jobs(Resource):
     def start_planned(
         self, base: Base, *, data_source_uuids: Sequence[str] = (), created: float | None = None
     ) -> Job:
-        """Start a job as planned, of all data sources unless some are named."""
+        """Start a job as planned, of all data sources unless some are named.
+
+        Raises ``Refusal`` where the plan does not fit the data sources; the test fails at its end.
+        """
         scenario, overrides = self._plan
-        return self.start(
-            scenario, overrides, base, data_source_uuids=data_source_uuids, created=created
-        )
+        try:
+            return self.start(
+                scenario, overrides, base, data_source_uuids=data_source_uuids, created=created
+            )
+        except (ValueError, TypeError) as error:
+            problem = ValueError(f"the plan does not fit knowledge base {base.uuid}: {error}")
+            self._simulator.journal.add_miss(problem)
+            raise Refusal(501, "not_implemented", str(problem)) from None
 
     def start(
         self,
@@ -150,7 +165,11 @@ class Jobs(Resource):
         created: float | None = None,
     ) -> Job:
         """Start a job by a scenario, which has as many data sources as the job has."""
-        sources = data_source_uuids or (tuple(base.sources) if base else ())
+        sources = tuple(data_source_uuids or (base.sources if base else ()))
+        ends = overrides.get("ends")
+        if isinstance(ends, Mapping):
+            overrides = {**overrides, "ends": self._ends_in_order(ends, sources)}
+            sources = sources or tuple(ends)
         if sources and isinstance(scenario, str):
             overrides = {**overrides, "data_sources": len(sources)}
         return self.add(
@@ -160,6 +179,23 @@ class Jobs(Resource):
             data_source_uuids=sources,
             created=created,
         )
+
+    def _ends_in_order(self, ends: Mapping[str, Any], sources: Sequence[str]) -> list[Any]:
+        """The end of each data source; what is not named ends UPDATED.
+
+        A data source is named by its uuid, or by its bucket, URL, folder or file.
+        """
+        if not sources:
+            return list(ends.values())
+        names = {uuid: (uuid, *self._bases.names_of(uuid)) for uuid in sources}
+        for name in ends:
+            if not any(name in each for each in names.values()):
+                known = ", ".join(each[-1] for each in names.values())
+                raise ValueError(f"ends names {name!r}, the job has the data sources {known}")
+        return [
+            next((ends[name] for name in names[uuid] if name in ends), "UPDATED")
+            for uuid in sources
+        ]
 
     # The calls.
 
@@ -213,7 +249,7 @@ class Jobs(Resource):
             if simulator.strict or uuid in self._bases.removed:
                 raise not_found()
             base = self._bases.by_uuid[self._imply(uuid, self._now())]
-        if base.database_status(self._now()) is not DatabaseStatus.ONLINE:
+        if not base.is_online(self._now()):
             # Live: the message. Its status and id are guesses.
             raise Refusal(
                 simulator.no_database_status, simulator.no_database_id, "failed to get db creds"
@@ -222,7 +258,7 @@ class Jobs(Resource):
 
     def _check_sources(self, base: Base, uuids: Sequence[str]) -> None:
         for uuid in uuids:
-            # Of a knowledge base that nobody made the data sources are not known.
+            # The data sources of a knowledge base that nobody made are not known.
             owner = self._bases.owners.get(uuid, base.uuid if base.is_implied else "")
             if owner != base.uuid:
                 raise bad_argument(f"knowledge base {base.uuid} has no data source {uuid}")
@@ -250,17 +286,23 @@ class Jobs(Resource):
     # A job as it stands.
 
     def latest(self, knowledge_base_uuid: str) -> Job | None:
-        """The last job of a knowledge base, or ``None``."""
-        return next(reversed(self._by_knowledge_base.get(knowledge_base_uuid, [])), None)
+        """The last job that a knowledge base shows, or ``None``."""
+        return next(self._shown_jobs(knowledge_base_uuid), None)
+
+    def _shown_jobs(self, knowledge_base_uuid: str) -> Iterator[Job]:
+        """The jobs that a knowledge base and its data sources show by now, the newest first."""
+        until = self._now() - self._simulator.last_job_lag + ROUNDING
+        jobs = self._by_knowledge_base.get(knowledge_base_uuid, [])
+        return (job for job in reversed(jobs) if job.created <= until)
 
     def is_busy(self, knowledge_base_uuid: str, at: float) -> bool:
         """Whether a job of the knowledge base runs at a moment."""
-        job = self.latest(knowledge_base_uuid)
-        return job is not None and not self._moment(job, at)[1].is_terminal
+        jobs = self._by_knowledge_base.get(knowledge_base_uuid, [])
+        return bool(jobs) and not self._moment(jobs[-1], at)[1].is_terminal
 
     def latest_part(self, knowledge_base_uuid: str, source_uuid: str) -> dict[str, Any] | None:
         """A data source's part in the last job that took it, as in the job, or ``None``."""
-        for job in reversed(self._by_knowledge_base.get(knowledge_base_uuid, [])):
+        for job in self._shown_jobs(knowledge_base_uuid):
             if source_uuid in job.data_source_uuids:
                 at, step = job.data_source_uuids.index(source_uuid), self.step(job)
                 if at >= len(step.data_sources):
@@ -302,7 +344,9 @@ class Jobs(Resource):
         """A job as the service would send it now."""
         step, scenario = self.step(job), job.scenario
         started = next((each.at for each in scenario.steps if each.status.name != "PENDING"), None)
-        ended = step.at if job.cancelled is not None and step.is_terminal else scenario.duration
+        ended = None
+        if step.is_terminal:
+            ended = step.at if job.cancelled is not None else scenario.ended_at(step)
         model = IndexingJob(
             uuid=job.uuid,
             knowledge_base_uuid=job.knowledge_base_uuid,
@@ -314,9 +358,7 @@ class Jobs(Resource):
                 if started is not None and started <= step.at
                 else None
             ),
-            finished_at=(
-                self._time(job.created + ended) if ended is not None and step.is_terminal else None
-            ),
+            finished_at=None if ended is None else self._time(job.created + ended),
             updated_at=self._time(job.created + step.at),
             total_datasources=scenario.data_source_count,
             completed_datasources=sum(each.status not in _UNDONE for each in step.data_sources),
@@ -382,7 +424,7 @@ def _with_fraction(name: str, time: str) -> str:
 
 
 def _span(scenario: Scenario, step: Step, at: int) -> tuple[float, float | None]:
-    """When a data source of a step was first seen, and when it was first seen as it ended.
+    """When a data source of a step was first seen, and since when it has been as it ended.
 
     The end is ``None`` for a data source that has not ended.
     """
@@ -391,8 +433,13 @@ def _span(scenario: Scenario, step: Step, at: int) -> tuple[float, float | None]
     began = seen[0].at if seen else step.at
     if source.status in (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN):
         return began, None
-    alike = (each.at for each in seen if each.data_sources[at].status == source.status)
-    return began, next(alike, step.at)
+    done = step.at
+    for each in reversed(seen):
+        if each.at <= step.at:
+            if each.data_sources[at].status != source.status:
+                break
+            done = each.at
+    return began, done
 
 
 def _cancelled_step(step: Step, at: float) -> Step:

@@ -1,12 +1,13 @@
 """The calls of knowledge bases and of their data sources.
 
 Source of facts: the published OpenAPI, the documentation (names, that a knowledge base made with
-data sources is indexed by itself). Guesses: that this job starts when the database is online, that
-what is in use can't be deleted, that deleting a data source starts no job.
+data sources is indexed by itself). Guesses are settings of ``Simulator``: when this job starts,
+whether what is in use can be deleted, whether deleting a data source starts a job.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.api.knowledge_bases import KnowledgeBase, KnowledgeBaseDataSource
 from pytest_indexjob.simulation.bases import (
-    READY,
     Base,
     Bases,
     DatabaseLife,
@@ -24,6 +24,7 @@ from pytest_indexjob.simulation.bases import (
 )
 from pytest_indexjob.simulation.resource import (
     Handler,
+    Refusal,
     Resource,
     bad_argument,
     json_object,
@@ -71,18 +72,22 @@ class KnowledgeBases(Resource):
     # What a test says.
 
     def plan_database(self, life: DatabaseLife) -> None:
-        """Keep how the databases go of the knowledge bases that POST makes."""
+        """Choose the life of the databases of the knowledge bases that POST makes."""
         self._life = life
 
     def start_due(self) -> None:
         """Start the jobs of the knowledge bases whose databases have come online."""
         for base in tuple(self._to_index):
-            online_at = base.created + (base.life.online_after or 0.0)
-            if online_at > self._now():
-                continue
-            self._to_index.remove(base)
-            if base.sources and not self._jobs.is_busy(base.uuid, online_at):
-                self._jobs.start_planned(base, created=online_at)
+            due_at = base.online_at if self._simulator.first_job_waits else base.created
+            if due_at is not None and due_at <= self._now():
+                self._to_index.remove(base)
+                self.start_job(base, due_at)
+
+    def start_job(self, base: Base, created: float) -> None:
+        """Start a job that no call asked for, unless there is nothing to index or a job runs."""
+        if base.sources and not self._jobs.is_busy(base.uuid, created):
+            with contextlib.suppress(Refusal):
+                self._jobs.start_planned(base, created=created)
 
     # The calls.
 
@@ -95,15 +100,17 @@ class KnowledgeBases(Resource):
         if not isinstance(listed, list):
             raise bad_argument("datasources must be a list")
         sources = [read_source(each) for each in listed]
-        base = self.add(model, READY if model.database_id else self._planned_life())
+        base = self.add(model, self._life_of(model))
         for source in sources:
             self._bases.add_source(base, self.timed(source))
-        if sources and base.life.online_after is not None:
+        if sources and (base.online_at is not None or not self._simulator.first_job_waits):
             self._to_index.append(base)
             self.start_due()
         return written({"knowledge_base": self.wire(base)})
 
-    def _planned_life(self) -> DatabaseLife:
+    def _life_of(self, model: KnowledgeBase) -> DatabaseLife:
+        if model.database_id:
+            return DatabaseLife.of("online", self._simulator.own_database_delay)
         return self._life or DatabaseLife.of("online", self._simulator.database_delay)
 
     def add(self, model: KnowledgeBase, life: DatabaseLife, *, is_implied: bool = False) -> Base:
@@ -225,6 +232,8 @@ class DataSources(Resource):
                 simulator.conflict_status, simulator.conflict_id, f"data source {source_uuid}"
             )
         del base.sources[source_uuid], self._bases.owners[source_uuid]
+        if simulator.delete_starts_job and base.is_online(self._now()):
+            self._knowledge_bases.start_job(base, self._now())
         return written({"data_source_uuid": source_uuid, "knowledge_base_uuid": uuid})
 
     def wire(self, base: Base, source: KnowledgeBaseDataSource) -> dict[str, Any]:

@@ -23,8 +23,7 @@ Handler = Callable[..., bytes]
 # itself.
 _NODE = "11f0-9c3a-0a58a9feac02"
 _LARGEST_BODY = 1024 * 1024
-_PER_PAGE = 20  # a guess; the most is one too
-_MOST_PER_PAGE = 200
+_DEEPEST_BODY = 100  # as protobuf's JSON
 # Sums of floats fall short of a moment by less than a clock could tell.
 ROUNDING = 1e-6
 
@@ -61,29 +60,35 @@ class Resource:
         raise NotImplementedError
 
     def _now(self) -> float:
-        return self._simulator.clock.monotonic()
+        """The moment that an answer tells of, in the clock's seconds."""
+        return self._simulator.clock.monotonic() - self._simulator.read_age
 
     def _wall_time(self) -> float:
         """Seconds since the epoch."""
-        return self._simulator.epoch + self._now()
+        return self._simulator.epoch + self._simulator.clock.monotonic()
 
     def _time(self, at: float) -> datetime:
         """The time of day of a moment of the monotonic clock, in whole seconds as the service's."""
         return utc(int(self._simulator.epoch + at + ROUNDING))
 
     def _page(self, request: Request, items: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        """The items of the page that a request asks for, the newest first, and the links and meta.
+        """The items of the page that a request asks for, and the links and meta.
 
-        The order is a guess.
+        ``items`` are in the order in which they were made.
         """
         parts = urlsplit(request.url)
         query = parse_qs(parts.query)
         page = _number(query, "page", 1)
-        per_page = min(_number(query, "per_page", _PER_PAGE), _MOST_PER_PAGE)
+        per_page = min(
+            _number(query, "per_page", self._simulator.per_page), self._simulator.most_per_page
+        )
         total = len(items)
         pages = max(-(-total // per_page), 1)
-        last = total - (page - 1) * per_page
-        shown = items[max(last - per_page, 0) : max(last, 0)][::-1]
+        begin, end = (page - 1) * per_page, page * per_page
+        if self._simulator.newest_first:
+            shown = items[max(total - end, 0) : max(total - begin, 0)][::-1]
+        else:
+            shown = items[begin:end]
         near = {"first": 1, "previous": page - 1, "next": page + 1, "last": pages}
         if page == 1:
             del near["first"], near["previous"]
@@ -115,12 +120,23 @@ def json_object(request: Request) -> dict[str, Any]:
     if len(request.body) > _LARGEST_BODY:
         raise bad_argument(f"the body is larger than {_LARGEST_BODY} bytes")
     try:
-        body = json.loads(request.body or b"{}")
+        body = json.loads(request.body.decode() or "{}")
+        # Neither NaN, nor a number too large for a float, nor half a character is JSON.
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise bad_argument("the body is not JSON") from None
     if not isinstance(body, dict):
         raise bad_argument("the body must be a JSON object")
+    if _is_deeper(body, _DEEPEST_BODY):
+        raise bad_argument(f"the body has more than {_DEEPEST_BODY} levels")
     return body
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def made_uuid(first: int, number: int, group: str = "b5f1") -> str:

@@ -101,8 +101,9 @@ class Scenario:
 
     ``omit`` names fields of the job that its answers lack (``job``: the whole of it); ``nulls``
     sends ``null`` for what is absent; ``fractions`` sends times with fractions of a second and
-    offsets. ``by_contract`` says whether every answer is valid by the published OpenAPI. Raises
-    ``ValueError`` for steps out of order or that leave an end.
+    offsets. ``by_contract`` says whether every answer is valid by the published OpenAPI.
+    ``taken_back`` says that the job may run again after a terminal status. Raises ``ValueError``
+    for steps out of order, and for a step after an end unless ``taken_back``.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Scenario:
     nulls: bool = False
     fractions: bool = False
     by_contract: bool = True
+    taken_back: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -127,10 +129,11 @@ class Scenario:
             for step in self.steps
             if ended and step.at > ended.at and step.status != ended.status
         ]
-        if ended and left:
+        if ended and left and not self.taken_back:
             raise ValueError(
                 f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
-                f"and says {left[0].status.name} at {left[0].at:g} s: a job that has ended stays so"
+                f"and says {left[0].status.name} at {left[0].at:g} s: a job that has ended"
+                " stays so, unless taken_back=True"
             )
 
     def __str__(self) -> str:
@@ -154,7 +157,13 @@ class Scenario:
     @property
     def duration(self) -> float | None:
         """Seconds from the job's creation to its end, or ``None`` for a job that never ends."""
-        return next((step.at for step in self.steps if step.is_terminal), None)
+        return self.ended_at(self.steps[-1]) if self.steps[-1].is_terminal else None
+
+    def ended_at(self, step: Step) -> float:
+        """When the job ended that a terminal step shows, in seconds since it was created."""
+        until = [each for each in self.steps if each.at <= step.at]
+        ran = max((each.at for each in until if not each.is_terminal), default=-1.0)
+        return next(each.at for each in until if each.at > ran)
 
     @property
     def data_source_count(self) -> int:
@@ -319,7 +328,8 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
 
 
 _COUNT_NAMES = ("files", "failed_items", "skipped_items", "removed_items", "total_bytes")
-_JOB_OVERRIDES = ("tokens", "total_tokens", "queued", "error_msg", "error_details")
+_TEXT_NAMES = ("error_msg", "error_details")
+_JOB_OVERRIDES = ("tokens", "total_tokens", "queued", *_TEXT_NAMES)
 _OVERRIDES = (*_COUNT_NAMES, "data_sources", "duration", "ends", *_JOB_OVERRIDES)
 # The names that `assert_counts` has for two of them.
 _SAME_OVERRIDES = {"total_files": "files", "total_data_sources": "data_sources"}
@@ -431,6 +441,16 @@ def _stuck(name: str, **given: Any) -> tuple[Step, ...]:
     return _life(name, _ENDS["completed"], **given)[:2]
 
 
+def _taken_back(name: str, **given: Any) -> tuple[Step, ...]:
+    begun, counted, *rest = _life(name, _ENDS["completed"], **given)
+    duration = rest[-1].at
+    files = sum(source.total_file_count for source in rest[-1].data_sources)
+    failed = _life(name, _ENDS["failed"], **{**given, "files": files})[-1]
+    stopped = dataclasses.replace(failed, at=duration * 0.3)
+    again = dataclasses.replace(counted, at=duration * 0.45)
+    return (begun, counted, stopped, again, *rest)
+
+
 def _future(name: str, **given: Any) -> tuple[Step, ...]:
     unknown = Outcome(
         IndexingJobStatus("INDEX_JOB_STATUS_ARCHIVED"),
@@ -519,6 +539,12 @@ _CATALOGUE: dict[str, _Entry] = {
     ),
     "pending": _entry(_pending, "the job waits for 60 s as PENDING before it runs"),
     "stuck": _entry(_stuck, "the job never ends"),
+    "taken-back": _entry(
+        _taken_back,
+        "the job says FAILED, then runs again and ends COMPLETED (which end it takes back is a"
+        " guess)",
+        taken_back=True,
+    ),
     "missing-job": _entry(_completed, "no answer holds a job", omit={"job"}),
     "missing-phase": _entry(_completed, "no answer holds a phase", omit={"phase"}),
     "missing-status": _entry(_completed, "no answer holds a status", omit={"status"}),
@@ -573,11 +599,12 @@ def get(name: str, **overrides: Any) -> Scenario:
     ``overrides``: ``files`` (or ``total_files``), ``failed_items``, ``skipped_items``,
     ``removed_items``, ``total_bytes`` (of all data sources together), ``data_sources`` (or
     ``total_data_sources``: how many), ``duration`` (seconds), ``ends`` (how each data source ends,
-    as ``("UPDATED", "FAILED")``), ``queued`` (seconds of PENDING before the job runs),
-    ``tokens`` and ``total_tokens`` (of the ended job), ``error_msg`` and ``error_details`` (of the
-    data sources that failed). Raises ``ValueError``, with the names most like it, for an unknown
-    name, and for
-    overrides that contradict each other or the end; ``TypeError`` for an unknown override.
+    as ``("UPDATED", "FAILED")``; an end with counts or errors of its own is a mapping, as
+    ``{"status": "FAILED", "files": 3, "error_msg": "QUOTA"}``), ``queued`` (seconds of PENDING
+    before the job runs), ``tokens`` and ``total_tokens`` (of the ended job), ``error_msg`` and
+    ``error_details`` (of the data sources that failed). Raises ``ValueError``, with the names most
+    like it, for an unknown name, and for overrides that contradict each other or the end;
+    ``TypeError`` for an unknown override.
     """
     if name not in _CATALOGUE:
         near = difflib.get_close_matches(str(name), _CATALOGUE, n=3, cutoff=0.5)
@@ -599,7 +626,7 @@ def get(name: str, **overrides: Any) -> Scenario:
     if told:
         return _with_told(get(name, **overrides), told)
     if "ends" in overrides:
-        ends = tuple(DataSourceStatus.parse(end) for end in overrides.pop("ends"))
+        ends = parse_ends(overrides.pop("ends"))
         return _with_ends(get(name, **{"data_sources": len(ends), **overrides}), ends)
     for override, value in overrides.items():
         if not isinstance(value, int | float):
@@ -618,10 +645,7 @@ def _built(name: str, overrides: tuple[tuple[str, Any], ...]) -> Scenario:
 def _with_told(scenario: Scenario, told: Mapping[str, Any]) -> Scenario:
     """The scenario with what a test says of the job: its tokens, its queue, its errors."""
     counts = {name: _whole(name, told[name]) for name in ("tokens", "total_tokens") if name in told}
-    texts = {name: told[name] for name in ("error_msg", "error_details") if name in told}
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise ValueError(f"{name} must be a text, not {text!r}")
+    texts = _checked_texts({name: told[name] for name in _TEXT_NAMES if name in told})
     wire = {name: IndexingJob.kinds()[name].write(count) for name, count in counts.items()}
     steps = [
         dataclasses.replace(
@@ -643,28 +667,76 @@ def _with_told(scenario: Scenario, told: Mapping[str, Any]) -> Scenario:
     return dataclasses.replace(scenario, steps=tuple(steps))
 
 
-def _with_ends(scenario: Scenario, ends: tuple[DataSourceStatus, ...]) -> Scenario:
+def _checked_texts(texts: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be a text, not {text!r}")
+    return texts
+
+
+class SourceEnd(NamedTuple):
+    """How one data source ends: its status, and what of its counts and errors a test chose."""
+
+    status: DataSourceStatus
+    counts: Mapping[str, int] = {}
+    texts: Mapping[str, str] = {}
+
+    @classmethod
+    def parse(cls, end: object) -> Self:
+        """An end from a status, or from ``{"status": "FAILED", "files": 3}``.
+
+        Raises ``ValueError`` or ``TypeError`` for anything else.
+        """
+        if not isinstance(end, Mapping):
+            return cls(DataSourceStatus.parse(end))
+        given: dict[str, Any] = dict(end)
+        rest = {_SAME_OVERRIDES.get(name, name): value for name, value in given.items()}
+        status = DataSourceStatus.parse(rest.pop("status", None))
+        texts = {name: rest.pop(name) for name in _TEXT_NAMES if name in rest}
+        wrong = next((name for name in rest if name not in _COUNT_NAMES), None)
+        if wrong is not None:
+            known = ", ".join(("status", *_COUNT_NAMES, *_TEXT_NAMES))
+            raise TypeError(f"an end of a data source has no {wrong!r}. It has: {known}")
+        counts = {name: _whole(name, value) for name, value in rest.items()}
+        return cls(status, counts, _checked_texts(texts))
+
+
+def parse_ends(ends: object) -> tuple[SourceEnd, ...]:
+    """The ends that an override names, in order; of a mapping its values.
+
+    Raises ``ValueError`` or ``TypeError`` for what is none.
+    """
+    if isinstance(ends, str) or not isinstance(ends, Iterable):
+        raise TypeError(f"ends must be a list of data sources' ends, not {ends!r}")
+    listed = ends.values() if isinstance(ends, Mapping) else ends
+    return tuple(end if isinstance(end, SourceEnd) else SourceEnd.parse(end) for end in listed)
+
+
+def _with_ends(scenario: Scenario, ends: tuple[SourceEnd, ...]) -> Scenario:
     """The scenario with an end of its own for each data source."""
     if len(ends) != scenario.data_source_count:
         raise ValueError(
             f"{scenario.name}: ends names {len(ends)} data sources, the job has"
             f" {scenario.data_source_count}"
         )
-    status = _status_of(ends)
+    status = _status_of(tuple(end.status for end in ends))
     if status is not scenario.status:
         raise ValueError(
-            f"{scenario.name}: a job whose data sources end so ends {status.name}, not"
+            f"{scenario.name}: with these data sources a job ends {status.name}, not"
             f" {scenario.status.name}"
         )
     steps = [
         dataclasses.replace(step, data_sources=_ended(step.data_sources, ends))
+        # An end that is taken back keeps its own data sources.
+        if not step.is_terminal or step.status is scenario.status
+        else step
         for step in scenario.steps
     ]
     return dataclasses.replace(scenario, steps=tuple(steps))
 
 
 def _status_of(ends: tuple[DataSourceStatus, ...]) -> IndexingJobStatus:
-    """How a job ends whose data sources end so: a guess."""
+    """How a job ends by the ends of its data sources: a guess."""
     kinds = set(ends)
     if kinds == {DataSourceStatus.FAILED}:
         return IndexingJobStatus.FAILED
@@ -678,36 +750,86 @@ def _status_of(ends: tuple[DataSourceStatus, ...]) -> IndexingJobStatus:
 
 
 def _ended(
-    sources: tuple[IndexedDataSource, ...], ends: tuple[DataSourceStatus, ...]
+    sources: tuple[IndexedDataSource, ...], ends: tuple[SourceEnd, ...]
 ) -> tuple[IndexedDataSource, ...]:
     running = (DataSourceStatus.IN_PROGRESS, DataSourceStatus.UNKNOWN)
     return tuple(
-        source if source.status in running else _with_end(source, end)
+        _resized(source, end) if source.status in running else _with_end(source, end)
         for source, end in zip(sources, ends, strict=False)
     )
 
 
-def _with_end(source: IndexedDataSource, end: DataSourceStatus) -> IndexedDataSource:
+def _resized(source: IndexedDataSource, end: SourceEnd) -> IndexedDataSource:
+    """A data source on its way to an end, with as many files and bytes as it will have then."""
+    ended = _with_end(source, end)
     files = source.total_file_count
-    failed = {
-        DataSourceStatus.FAILED: files,
-        DataSourceStatus.PARTIALLY_UPDATED: max(source.failed_item_count, min(files, 1)),
-    }.get(end, 0)
-    is_unchanged = end is DataSourceStatus.NOT_UPDATED
-    skipped = files if is_unchanged else min(source.skipped_item_count, files - failed)
-    indexed = files - failed - skipped
-    error = _FAILED_FILE if failed else ("", "")
+    indexed = source.indexed_item_count * ended.indexed_item_count // files if files else 0
     return dataclasses.replace(
-        source,
-        status=end,
-        failed_item_count=failed,
-        skipped_item_count=skipped,
+        ended,
+        status=source.status,
         indexed_item_count=indexed,
         indexed_file_count=indexed,
-        total_bytes_indexed=source.total_bytes * indexed // files if files else 0,
-        error_msg=error[0],
-        error_details=error[1],
+        failed_item_count=0,
+        skipped_item_count=0,
+        removed_item_count=0,
+        total_bytes_indexed=_share_of_bytes(ended, indexed),
+        error_msg="",
+        error_details="",
     )
+
+
+def _share_of_bytes(source: IndexedDataSource, indexed: int) -> int:
+    files = source.total_file_count
+    return source.total_bytes * indexed // files if files else 0
+
+
+def _with_end(source: IndexedDataSource, end: SourceEnd) -> IndexedDataSource:
+    counts = end.counts
+    chosen = counts.get("failed_items", 0) + counts.get("skipped_items", 0)
+    # A number of files that nobody chose makes room for what was.
+    files = counts.get("files", max(source.total_file_count, chosen))
+    is_unchanged = end.status is DataSourceStatus.NOT_UPDATED
+    failed = {
+        DataSourceStatus.FAILED: files - counts.get("skipped_items", 0),
+        DataSourceStatus.PARTIALLY_UPDATED: max(source.failed_item_count, min(files, 1)),
+    }.get(end.status, 0)
+    failed = counts.get("failed_items", min(failed, files))
+    skipped = files if is_unchanged else min(source.skipped_item_count, max(files - failed, 0))
+    skipped = counts.get("skipped_items", skipped)
+    indexed = files - failed - skipped
+    _check_end(end.status, files, failed, skipped)
+    error = _FAILED_FILE if failed else ("", "")
+    usual_size = source.total_bytes * files // (source.total_file_count or 1)
+    ended = dataclasses.replace(
+        source,
+        status=end.status,
+        total_file_count=files,
+        total_bytes=counts.get("total_bytes", usual_size),
+        failed_item_count=failed,
+        skipped_item_count=skipped,
+        removed_item_count=counts.get("removed_items", source.removed_item_count),
+        indexed_item_count=indexed,
+        indexed_file_count=indexed,
+        error_msg=end.texts.get("error_msg", error[0]),
+        error_details=end.texts.get("error_details", error[1]),
+    )
+    return dataclasses.replace(ended, total_bytes_indexed=_share_of_bytes(ended, indexed))
+
+
+def _check_end(status: DataSourceStatus, files: int, failed: int, skipped: int) -> None:
+    given = f"files={files}, failed_items={failed}, skipped_items={skipped}"
+    problem = ""
+    if failed + skipped > files:
+        problem = "more files failed or were skipped than there are"
+    elif failed and status in (DataSourceStatus.UPDATED, DataSourceStatus.NOT_UPDATED):
+        problem = "no file of it failed"
+    elif failed + skipped < files and status in _NOTHING_INDEXED:
+        problem = "no file of it is indexed"
+    if problem:
+        raise ValueError(f"a data source can't end {status.name} with {given}: {problem}")
+
+
+_NOTHING_INDEXED = (DataSourceStatus.NOT_UPDATED, DataSourceStatus.FAILED)
 
 
 def outcomes() -> tuple[Scenario, ...]:
@@ -716,7 +838,7 @@ def outcomes() -> tuple[Scenario, ...]:
 
 
 def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
-    """A scenario by its name, or one's own as it is, which takes no overrides."""
+    """The scenario of that name; a ``Scenario`` is given back, and takes no overrides."""
     if isinstance(scenario, str):
         return get(scenario, **overrides)
     if not isinstance(scenario, Scenario):

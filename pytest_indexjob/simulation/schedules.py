@@ -1,19 +1,20 @@
 """Scheduled indexing: at its days and time a job of the knowledge base starts.
 
-Source of facts: the published OpenAPI and the documentation. Guesses: that 0 and 7 both are Sunday,
-that a knowledge base has one schedule, that a moment is left out while a job runs or while the
-database is not online.
+Source of facts: the published OpenAPI and the documentation. Guesses: which numbers are Sunday
+(``sundays``), what a second schedule of a knowledge base does (``replaces_schedule``), that a
+moment is left out while a job runs or while the database is not online.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pytest_indexjob.api.knowledge_bases import DatabaseStatus, ScheduledIndexing
+from pytest_indexjob.api.knowledge_bases import ScheduledIndexing
 from pytest_indexjob.api.models import utc
 from pytest_indexjob.simulation.resource import (
     ROUNDING,
@@ -69,9 +70,9 @@ class Schedules(Resource):
 
     def _run(self, base: Base, run_at: datetime) -> None:
         at = run_at.timestamp() - self._simulator.epoch
-        is_online = base.database_status(at) is DatabaseStatus.ONLINE
-        if is_online and not self._jobs.is_busy(base.uuid, at):
-            self._jobs.start_planned(base, created=at)
+        if base.is_online(at) and not self._jobs.is_busy(base.uuid, at):
+            with contextlib.suppress(Refusal):
+                self._jobs.start_planned(base, created=at)
         schedule = self.by_base[base.uuid]
         self.by_base[base.uuid] = dataclasses.replace(
             schedule, last_ran_at=run_at, next_run_at=_next_run(schedule, run_at)
@@ -82,11 +83,11 @@ class Schedules(Resource):
         uuid = body.get("knowledge_base_uuid")
         if not isinstance(uuid, str) or not uuid:
             raise bad_argument("knowledge_base_uuid is required and must be a string")
-        days, time = _read_days(body.get("days")), body.get("time")
+        days, time = self._read_days(body.get("days")), body.get("time")
         if not isinstance(time, str) or not _TIME.match(time):
             raise bad_argument("time must be HH:MM, in UTC")
         self._bases.found(uuid)
-        if uuid in self.by_base:
+        if uuid in self.by_base and not self._simulator.replaces_schedule:
             simulator = self._simulator
             message = f"knowledge base {uuid} already has a schedule"
             raise Refusal(simulator.conflict_status, simulator.conflict_id, message)
@@ -105,6 +106,15 @@ class Schedules(Resource):
         self.by_base[uuid] = schedule
         return written({"indexing_info": schedule.to_wire()})
 
+    def _read_days(self, days: Any) -> tuple[int, ...]:
+        sundays = self._simulator.sundays
+        known = frozenset((*range(1, 7), *sundays))
+        if not isinstance(days, list) or not days or not all(type(day) is int for day in days):
+            raise bad_argument("days must be a list of days of the week, 1 for Monday")
+        if not known.issuperset(days):
+            raise bad_argument(f"days must be of 1 for Monday to 6, and {sundays} for Sunday")
+        return tuple(dict.fromkeys(days))
+
     def _get(self, _request: Request, knowledge_base_uuid: str) -> bytes:
         if knowledge_base_uuid not in self.by_base:
             raise not_found()
@@ -120,16 +130,6 @@ class Schedules(Resource):
             schedule, is_active=False, next_run_at=None, updated_at=now, deleted_at=now
         )
         return written({"indexing_info": gone.to_wire()})
-
-
-def _read_days(days: Any) -> tuple[int, ...]:
-    if (
-        not isinstance(days, list)
-        or not days
-        or not all(type(day) is int and 0 <= day <= 7 for day in days)
-    ):
-        raise bad_argument("days must be a list of days of the week, 1 for Monday to 7 for Sunday")
-    return tuple(dict.fromkeys(days))
 
 
 def _next_run(schedule: ScheduledIndexing, after: datetime) -> datetime:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import TOKEN_VARIABLE, URL_VARIABLES
 from pytest_indexjob.exchange import Request, Response, TransportFault
@@ -129,6 +130,14 @@ class _Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
+def _check_target(request: Request) -> None:
+    """Refuse a target that no one can take apart. Raises ``MalformedRequestError``."""
+    try:
+        urlsplit(request.url)
+    except ValueError:
+        raise MalformedRequestError("the target is no URL") from None
+
+
 def _listening(host: str, port: int) -> _Server:
     try:
         return _Server((host, port), _Handler)
@@ -167,6 +176,7 @@ class _Handler(socketserver.StreamRequestHandler):
             if not received:
                 return None
             reader.feed(received)
+        _check_target(request)
         return request
 
     def _discard(self) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -62,9 +62,8 @@ class Invented(NamedTuple):
     methods: tuple[str, ...] = ()
 
 
-# What answers besides the calls: the report's file, an upload's URL, and the page that the fault
-# `redirect` leads
-# to.
+# What is answered besides the calls: a report's file, an upload's URL, and the page to which the
+# fault `redirect` leads.
 Route = Call | Literal["report", "upload", "login"] | Invented
 
 
@@ -86,9 +85,16 @@ class Simulator:
 
     ``strict``: a job of a knowledge base that nobody made is refused; else it is made then. The
     rest are guesses about the knowledge base around the job. ``database_delay`` is the seconds that
-    a new database takes; a job before that is refused with ``no_database_status`` and
-    ``no_database_id``. An upload URL is good for ``upload_lifetime`` seconds. ``deletes_in_use``:
-    whether a knowledge base can be deleted that an agent or a job uses.
+    a new database takes, ``own_database_delay`` those of a knowledge base that names its
+    ``database_id``; a job before that is refused with ``no_database_status`` and
+    ``no_database_id``. ``first_job_waits``: the job of a knowledge base that is made with data
+    sources starts when the database is online, else at once. ``delete_starts_job``: deleting a data
+    source indexes the rest. ``deletes_in_use``: what an agent or a running job uses can be deleted.
+    ``last_job_lag`` is the seconds until a knowledge base shows a job that was started. An upload
+    URL is good for ``upload_lifetime`` seconds. ``sundays`` are the numbers of Sunday in a
+    schedule; ``replaces_schedule``: a second schedule takes the place of the first, else it is
+    refused. Lists have ``per_page`` items a page, at most ``most_per_page``, and begin with the
+    newest unless ``newest_first`` is false.
     """
 
     def __init__(
@@ -108,9 +114,18 @@ class Simulator:
         upload_url: str = "https://knowledge-base-uploads.example.com",
         upload_lifetime: float = 900.0,
         database_delay: float = 240.0,
-        no_database_status: int = 400,
-        no_database_id: str = "failed_precondition",
+        own_database_delay: float = 0.0,
+        no_database_status: int = faults.NO_DATABASE_STATUS,
+        no_database_id: str = faults.NO_DATABASE_ID,
+        first_job_waits: bool = True,
+        delete_starts_job: bool = False,
         deletes_in_use: bool = False,
+        last_job_lag: float = 0.0,
+        sundays: Collection[int] = (0, 7),
+        replaces_schedule: bool = False,
+        newest_first: bool = True,
+        per_page: int = 20,
+        most_per_page: int = 200,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
@@ -128,10 +143,20 @@ class Simulator:
         self.upload_url = upload_url.rstrip("/")
         self.upload_lifetime = upload_lifetime
         self.database_delay = database_delay
+        self.own_database_delay = own_database_delay
         self.no_database_status = no_database_status
         self.no_database_id = no_database_id
+        self.first_job_waits = first_job_waits
+        self.delete_starts_job = delete_starts_job
         self.deletes_in_use = deletes_in_use
+        self.last_job_lag = last_job_lag
+        self.sundays = sundays
+        self.replaces_schedule = replaces_schedule
+        self.newest_first = newest_first
+        self.per_page = per_page
+        self.most_per_page = most_per_page
         self.served_at = ""
+        self.read_age = 0.0  # how old, in seconds, the state is that an answer tells
         self._on_start = on_start
         self.epoch = self.clock.time() - self.clock.monotonic()
         self._bases = Bases()
@@ -174,7 +199,7 @@ class Simulator:
         uuid: str | None = None,
         **overrides: Any,
     ) -> IndexingJob:
-        """Start a job that goes by a scenario; gives it as the service's answer to POST shows it.
+        """Start a job with a scenario. Gives the job as the service's answer to POST shows it.
 
         ``overrides`` as ``scenarios.get`` takes them. Each job has a knowledge base of its own
         unless one is named. Raises ``ValueError`` for an unknown scenario, contradicting overrides,
@@ -233,7 +258,7 @@ class Simulator:
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
 
     def plan_database(self, life: str = "online", *, after: float | None = None) -> None:
-        """Say how the databases of knowledge bases go that the code under test makes from now on.
+        """Choose the life of the databases that the code under test makes from now on.
 
         ``online``, ``unhealthy``, ``powering-on`` or another status: CREATING for ``after``
         seconds, then that status. ``never``: CREATING for ever. Raises ``ValueError`` for an
@@ -264,9 +289,9 @@ class Simulator:
             self._own_answers.add(method, path, json, status, headers, times)
 
     def plan(self, scenario: str | Scenario, **overrides: Any) -> None:
-        """Say how the jobs go that the code under test starts from now on.
+        """Choose the scenario of the jobs that the code under test starts from now on.
 
-        They are ``completed`` unless another scenario was planned.
+        Without a plan it is ``completed``.
         """
         self._jobs.plan(scenario, overrides)
 
@@ -357,7 +382,7 @@ class Simulator:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that it answers for. A server's own is none: that one is really there."""
+        """The hosts that it answers for. The host of a server is not among them: it is real."""
         files = () if self.served_at else (self.report_url, self.upload_url)
         return frozenset(urlsplit(url).netloc for url in (self.base_url, *files))
 
@@ -396,12 +421,17 @@ class Simulator:
             fault = self._strike(request, call)
             if fault and not fault.acts:
                 return fault.apply(Response(200, self._headers()))
-            answer = self._answer(request, call, arguments)
+            self.read_age = fault.age if fault else 0.0
+            try:
+                answer = self._answer(request, call, arguments)
+            finally:
+                self.read_age = 0.0
             return fault.apply(answer) if fault else answer
 
     def _strike(self, request: Request, call: Route) -> Fault | None:
         for at, injection in enumerate(self._injections):
-            if injection.on(request, call):
+            is_possible = request.method == "GET" or not injection.fault.age
+            if is_possible and injection.on(request, call):
                 injection.times[0] -= 1
                 if injection.times[0] <= 0:
                     del self._injections[at]
@@ -439,7 +469,7 @@ class Simulator:
         return _route(request.method, request.url.removeprefix(self.base_url))
 
     def _unknown(self, request: Request, route: Route) -> Refusal:
-        """What is no call of the API: invented ones are a mistake that the test's end tells of."""
+        """The refusal of a request that is no call of the API; the test fails at its end."""
         shown = f"{request.method} {shown_url(request.url)}"
         methods = ", ".join(route.methods) if isinstance(route, Invented) else ""
         if methods:

@@ -36,8 +36,8 @@ _PLAIN = (("Content-Type", "text/plain"),)
 class Upload:
     """A file that was announced. ``size`` is in bytes.
 
-    ``body`` holds what was sent, or ``None`` where nothing was sent, or where the simulator keeps
-    as much as it may already. ``is_complete`` says whether the bytes came.
+    ``is_complete`` says whether the bytes came. ``body`` holds them; it is ``None`` before they
+    came, and for bytes beyond the 1 MiB that the simulator keeps of all files together.
     """
 
     object_key: str

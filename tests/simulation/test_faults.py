@@ -118,7 +118,8 @@ def check(fault, client, base, service):
     else:
         status, body = client(url)
         assert status == STATUS.get(fault.name, 200)
-        assert (body == whole[1]) == (fault.name == "slow-answer")
+        # A job that was just made is shown as it was then, however old the read.
+        assert (body == whole[1]) == (fault.name in ("slow-answer", "stale-read"))
     assert client(url)[0] == 200
 
 
@@ -177,7 +178,7 @@ def test_the_plugins_client_has_an_error_for_each(service, interception, fault):
         "any", session=interception.session(), clock=service.clock, retries=0
     )
     service.inject(fault)
-    if fault.name == "slow-answer":
+    if fault.name in ("slow-answer", "stale-read"):
         assert client.get(job.uuid).uuid == job.uuid
         return
     with pytest.raises(OWN.get(fault.name, ApiError)) as raised:
@@ -215,7 +216,7 @@ def test_faults_strike_in_order_as_often_as_said_and_where(service):
     assert {status(lambda: client.get(job.uuid)) for _ in range(9)} == {500}
 
 
-@pytest.mark.parametrize("fault", faults.all())
+@pytest.mark.parametrize("fault", [fault for fault in faults.all() if not fault.age])
 def test_a_post_whose_answer_is_lost_has_started_its_job(service, interception, fault):
     client = IndexingJobClient(
         "any", session=interception.session(), clock=service.clock, retries=0

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import re
+from datetime import datetime
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from pytest_indexjob import DatabaseStatus, Simulator, VirtualClock
+from pytest_indexjob import DatabaseStatus, Simulator, VirtualClock, faults
 from pytest_indexjob.api.calls import CALLS, named
 from pytest_indexjob.api.schema import FORMATS, json_schema, operation_of
 from pytest_indexjob.exchange import Request
@@ -113,6 +117,101 @@ def test_data_sources_in_the_post_are_indexed_when_the_database_is_online(servic
     assert [part.status.name for part in parts] == ["UPDATED", "FAILED"]
     last = granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]["last_indexing_job"]
     assert last == granted(service, "GET", f"{JOBS}/{job.uuid}")["job"]
+
+
+def ends_of(service):
+    return {
+        source.uuid: source.last_datasource_indexing_job.status.name
+        for source in service.data_sources
+    }
+
+
+def test_named_data_sources_end_each_in_its_own_way(service):
+    base = service.add_knowledge_base()
+    files = service.add_data_source(base.uuid)
+    pages = service.add_data_source(
+        base.uuid, web_crawler_data_source={"base_url": "https://docs.example.com"}
+    )
+    ends = {pages.uuid: {"status": "FAILED", "files": 7}}
+    service.start("partial", knowledge_base_uuid=base.uuid, ends=ends)
+    service.clock.advance(1000)
+    assert ends_of(service) == {files.uuid: "UPDATED", pages.uuid: "FAILED"}
+    assert service.data_sources[1].last_datasource_indexing_job.failed_item_count == 7
+    with pytest.raises(ValueError, match="ends names 'x', the job has the data sources documents"):
+        service.start("partial", knowledge_base_uuid=base.uuid, ends={"x": "FAILED"})
+
+
+def test_data_sources_that_the_code_makes_are_named_by_what_they_hold(service):
+    service.plan("partial", ends={"https://docs.example.com": "FAILED", "manuals": "UPDATED"})
+    crawler = {"web_crawler_data_source": {"base_url": "https://docs.example.com"}}
+    body = {"name": "manuals", "datasources": [crawler, SPACES]}
+    granted(service, "POST", BASES, body)
+    service.clock.advance(10_000)
+    assert list(ends_of(service).values()) == ["FAILED", "UPDATED"]
+    with pytest.raises(ValueError, match="'BROKEN' is no DataSourceStatus"):
+        service.plan("partial", ends={"manuals": "BROKEN"})
+
+
+def test_names_are_uuids_where_nobody_made_data_sources(service):
+    job = service.start("partial", ends={"first": "UPDATED", "second": "FAILED"})
+    service.clock.advance(1000)
+    ended = service.job(job.uuid)
+    assert [(each.data_source_uuid, each.status.name) for each in ended.data_source_jobs] == [
+        ("first", "UPDATED"),
+        ("second", "FAILED"),
+    ]
+
+
+def test_a_plan_that_does_not_fit_is_told_at_the_end_of_the_test(service):
+    base = service.add_knowledge_base()
+    service.add_data_source(base.uuid)
+    service.plan("partial", ends=("UPDATED", "FAILED"))
+    status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base.uuid})
+    assert (status, error["id"]) == (501, "not_implemented")
+    assert "partial: ends names 2 data sources, the job has 1" in error["message"]
+    assert service.jobs == ()
+    (miss,) = service.journal.misses
+    assert "ends names 2 data sources, the job has 1" in str(miss)
+
+
+def test_a_stale_read_says_what_was_true_some_seconds_ago(service):
+    service.plan_database("online", after=100)
+    base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
+    service.clock.advance(110)
+    service.inject("stale-read", on="knowledge_bases.get")
+    statuses = [granted(service, "GET", f"{BASES}/{base}")["database_status"] for _ in range(2)]
+    assert statuses == ["CREATING", "ONLINE"]
+    job = service.start(knowledge_base_uuid=base, duration=300).uuid
+    service.clock.advance(310)
+    service.inject(faults.get("stale-read", age=20), times=2)
+    granted(service, "PUT", f"{BASES}/{base}", {"tags": ["a"]})  # no read, so it does not strike
+    shown = [granted(service, "GET", f"{JOBS}/{job}")["job"]["status"][17:] for _ in range(3)]
+    assert shown == ["IN_PROGRESS", "IN_PROGRESS", "COMPLETED"]
+    service.inject(faults.get("stale-read", age=400))
+    assert "last_indexing_job" not in granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]
+    with pytest.raises(ValueError, match="age must be 0 or more seconds"):
+        faults.get("stale-read", age=-1)
+
+
+def test_the_last_job_of_a_knowledge_base_may_lag_behind_the_one_just_started(service):
+    base = service.add_knowledge_base().uuid
+    service.add_data_source(base)
+    first = service.start("failed", knowledge_base_uuid=base, duration=60).uuid
+    service.clock.advance(100)
+    service.last_job_lag = 15.0
+    second = granted(service, "POST", JOBS, {"knowledge_base_uuid": base})["job"]["uuid"]
+
+    def last_job():
+        shown = granted(service, "GET", f"{BASES}/{base}")["knowledge_base"]["last_indexing_job"]
+        source = granted(service, "GET", f"{BASES}/{base}/data_sources")
+        (part,) = source["knowledge_base_data_sources"]
+        return shown["uuid"], part["last_datasource_indexing_job"].get("status", "")[19:]
+
+    assert last_job() == (first, "FAILED")
+    assert granted(service, "GET", f"{JOBS}/{second}")["job"]["uuid"] == second
+    assert ask(service, "POST", JOBS, {"knowledge_base_uuid": base})[0] == 409
+    service.clock.advance(15)
+    assert last_job()[0] == second
 
 
 def test_what_a_test_makes_is_there_and_typed(service):
@@ -319,6 +418,117 @@ def test_bad_input_is_refused_and_makes_nothing(service, path, body):
     status, error = ask(service, "POST", path.replace("BASE", base), json.loads(text))
     assert (status, error["id"]) == (400, "invalid_argument")
     assert state_of(service) == before
+
+
+# Guesses are settings.
+
+
+def documented_guesses():
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    table = text.partition("### Guesses")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    settings_of = (each for cell in cells for each in re.findall(r"`(\w+)=([^`]*)`", cell))
+    return {name: ast.literal_eval(value) for name, value in settings_of}
+
+
+def test_each_documented_guess_is_a_setting_with_the_value_that_is_documented():
+    parameters = inspect.signature(Simulator).parameters
+    guesses = documented_guesses()
+    known = {"clock", "journal", "base_url", "token", "strict", "on_start"}
+    limits = {"requests_per_hour", "requests_per_minute"}
+    assert guesses.keys() == parameters.keys() - known - limits
+    assert guesses == {name: parameters[name].default for name in guesses}
+    changed = Simulator(**guesses)
+    assert guesses == {name: getattr(changed, name) for name in guesses}
+
+
+def test_a_database_of_ones_own_may_take_time_too(service):
+    service.own_database_delay = 50.0
+    body = {"name": "manuals", "database_id": "mine"}
+    base = granted(service, "POST", BASES, body)["knowledge_base"]["uuid"]
+    assert granted(service, "GET", f"{BASES}/{base}")["database_status"] == "CREATING"
+    service.clock.advance(50)
+    assert granted(service, "GET", f"{BASES}/{base}")["database_status"] == "ONLINE"
+
+
+def test_the_first_job_may_start_at_once(service):
+    service.first_job_waits = False
+    service.plan_database("never")
+    granted(service, "POST", BASES, {"name": "manuals", "datasources": [SPACES]})
+    (job,) = service.jobs
+    assert job.created_at == service.knowledge_bases[0].created_at
+    service.first_job_waits = True
+    granted(service, "POST", BASES, {"name": "manuals", "datasources": [SPACES]})
+    service.clock.advance(10**6)
+    assert len(service.jobs) == 1
+
+
+def test_deleting_a_data_source_may_index_the_rest(service):
+    base = service.add_knowledge_base().uuid
+    sources = [service.add_data_source(base).uuid for _ in range(2)]
+    granted(service, "DELETE", f"{BASES}/{base}/data_sources/{sources[0]}")
+    assert service.jobs == ()
+    service.delete_starts_job = True
+    third = service.add_data_source(base).uuid
+    granted(service, "DELETE", f"{BASES}/{base}/data_sources/{third}")
+    (job,) = service.jobs
+    assert job.data_source_uuids == (sources[1],)
+    service.clock.advance(1000)
+    granted(service, "DELETE", f"{BASES}/{base}/data_sources/{sources[1]}")
+    assert len(service.jobs) == 1  # nothing was left to index
+
+
+def test_what_is_in_use_may_be_deleted_all_the_same(service):
+    service.deletes_in_use = True
+    base = service.add_knowledge_base().uuid
+    source = service.add_data_source(base).uuid
+    service.start(knowledge_base_uuid=base)
+    granted(service, "DELETE", f"{BASES}/{base}/data_sources/{source}")
+    granted(service, "DELETE", f"{BASES}/{base}")
+
+
+@pytest.mark.parametrize("sunday", [0, 7])
+def test_sunday_may_have_one_number_alone(service, sunday):
+    service.sundays = (sunday,)
+    base = service.add_knowledge_base().uuid
+    body = {"knowledge_base_uuid": base, "days": [7 - sunday], "time": "03:30"}
+    assert ask(service, "POST", SCHEDULES, body)[0] == 400
+    body["days"] = [sunday]
+    info = granted(service, "POST", SCHEDULES, body)["indexing_info"]
+    assert datetime.fromisoformat(info["next_run_at"]).isoweekday() == 7
+
+
+def test_a_second_schedule_may_take_the_place_of_the_first(service):
+    service.replaces_schedule = True
+    base = service.add_knowledge_base().uuid
+    body = {"knowledge_base_uuid": base, "days": [1], "time": "03:30"}
+    first = granted(service, "POST", SCHEDULES, body)["indexing_info"]["uuid"]
+    second = granted(service, "POST", SCHEDULES, {**body, "time": "04:00"})["indexing_info"]
+    assert [schedule.uuid for schedule in service.schedules] == [second["uuid"]]
+    assert ask(service, "DELETE", f"{SCHEDULES}/{first}")[0] == 404
+
+
+def test_pages_may_begin_with_the_oldest_and_have_other_sizes(service):
+    service.newest_first, service.per_page, service.most_per_page = False, 2, 3
+    for at in range(5):
+        service.add_knowledge_base(f"manuals-{at}")
+
+    def names(query):
+        return [base["name"] for base in granted(service, "GET", BASES + query)["knowledge_bases"]]
+
+    assert names("") == ["manuals-0", "manuals-1"]
+    assert names("?page=3") == ["manuals-4"]
+    assert names("?page=2&per_page=100") == ["manuals-3", "manuals-4"]
+    assert names("?page=9") == []
+
+
+def test_the_fault_and_the_simulator_refuse_alike_before_the_database_is_there(service):
+    base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
+    refused = ask(service, "POST", JOBS, {"knowledge_base_uuid": base})
+    service.inject("provisioning")
+    struck = ask(service, "POST", JOBS, {"knowledge_base_uuid": base})
+    refused[1].pop("request_id")
+    assert struck == refused
 
 
 # Every answer is valid by the published OpenAPI.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from pytest_indexjob import (
@@ -12,6 +14,7 @@ from pytest_indexjob import (
     Simulator,
     Step,
     assert_counts,
+    assert_transitions,
     scenarios,
 )
 from pytest_indexjob.recording.library import open_cassettes, shipped_folder
@@ -240,3 +243,76 @@ def test_what_a_test_says_of_the_job():
 def test_what_can_not_be_said_of_the_job(name, told, message):
     with pytest.raises(ValueError, match=message):
         scenarios.get(name, **told)
+
+
+def test_a_job_may_be_taken_back_after_an_end():
+    simulator = Simulator()
+    uuid = simulator.start("taken-back").uuid
+    polls = []
+    for _ in range(100):
+        polls.append(simulator.job(uuid))
+        simulator.clock.advance(5)
+    life = [status.name for status, _ in itertools.groupby(job.status for job in polls)]
+    assert life == ["IN_PROGRESS", "FAILED", "IN_PROGRESS", "COMPLETED"]
+    assert [bool(job.finished_at) for job in polls] == [job.is_terminal for job in polls]
+    failed = next(job for job in polls if job.status.name == "FAILED")
+    assert failed.failed_item_count == failed.total_file_count
+    assert polls[-1].finished_at > failed.finished_at
+    assert polls[-1].data_source_jobs[0].completed_at > failed.finished_at
+    with pytest.raises(AssertionError, match="IN_PROGRESS after the end, FAILED"):
+        assert_transitions(polls, [..., "COMPLETED"])
+
+
+def test_a_scenario_of_ones_own_may_be_taken_back():
+    steps = [
+        Step(at=0, status="COMPLETED", phase="SUCCEEDED"),
+        Step(at=9, status="IN_PROGRESS", phase="RUNNING"),
+    ]
+    with pytest.raises(ValueError, match="stays so, unless taken_back=True"):
+        Scenario(name="mine", steps=steps)
+    assert Scenario(name="mine", steps=steps, taken_back=True).duration is None
+
+
+def test_each_data_source_has_its_own_end_and_counts():
+    ends = (
+        {"status": "UPDATED", "files": 40},
+        {"status": "FAILED", "total_files": 3, "error_msg": "QUOTA", "error_details": "no space"},
+        {"status": "PARTIALLY_UPDATED", "files": 9, "failed_items": 2, "skipped_items": 3},
+        "NOT_UPDATED",
+    )
+    life = scenarios.get("partial", ends=ends)
+    updated, failed, partly, unchanged = life.steps[-1].data_sources
+    assert (updated.total_file_count, updated.indexed_item_count) == (40, 40)
+    assert (failed.failed_item_count, failed.error_msg, failed.error_details) == (
+        3,
+        "QUOTA",
+        "no space",
+    )
+    assert (partly.indexed_item_count, partly.failed_item_count, partly.skipped_item_count) == (
+        4,
+        2,
+        3,
+    )
+    assert unchanged.skipped_item_count == unchanged.total_file_count
+    for step in life.steps[1:]:
+        assert [each.total_file_count for each in step.data_sources] == [40, 3, 9, 1]
+        assert all(each.indexed_file_count <= each.total_file_count for each in step.data_sources)
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ({"status": "UPDATED", "failed_items": 1}, "can't end UPDATED .* no file of it failed"),
+        ({"status": "FAILED", "files": 3, "failed_items": 2}, "no file of it is indexed"),
+        ({"status": "PARTIALLY_UPDATED", "files": 1, "failed_items": 2}, "than there are"),
+        ({"status": "UPDATED", "files": -1}, "files must be a whole number"),
+        ({"files": 1}, "None is no DataSourceStatus"),
+        ({"status": "FAILED", "error_msg": 1}, "error_msg must be a text"),
+        ({"status": "UPDATED", "duration": 1}, "has no 'duration'. It has: status, files"),
+    ],
+)
+def test_an_end_that_can_not_be_is_named(end, told):
+    with pytest.raises((ValueError, TypeError), match=told):
+        scenarios.get("partial", ends=("FAILED", "UPDATED", end))
+    with pytest.raises(TypeError, match="ends must be a list"):
+        scenarios.get("partial", ends="FAILED")

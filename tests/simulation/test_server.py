@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -11,7 +12,11 @@ import subprocess
 import sys
 import threading
 
+import pydo
+import pydo.aio
 import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.policies import HeadersPolicy
 
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
 from pytest_indexjob.exchange import Exchange, Journal, Request, Response
@@ -182,6 +187,27 @@ def test_the_official_client_in_another_process_by_its_variables(server):
         command, env=os.environ | server.env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "INDEX_JOB_STATUS_PARTIAL"
+
+
+def test_pydo_by_plain_http_needs_a_policy_of_its_own(server):
+    def client_of(module, **options):
+        return module.Client("any", endpoint=server.url, **options)
+
+    def policy():
+        return HeadersPolicy({"Authorization": "Bearer any"})
+
+    async def total():
+        async with client_of(pydo.aio, authentication_policy=policy()) as client:
+            return (await client.genai.list_indexing_jobs())["meta"]["total"]
+
+    server.simulator.start()
+    refused = client_of(pydo)
+    with pytest.raises(ServiceRequestError, match="not permitted for non-TLS protected"):
+        refused.genai.list_indexing_jobs()
+    assert refused.genai.list_indexing_jobs(enforce_https=False)["meta"]["total"] == 1
+    answered = client_of(pydo, authentication_policy=policy())
+    assert answered.genai.list_indexing_jobs()["meta"]["total"] == 1
+    assert asyncio.run(total()) == 1
 
 
 def test_the_fixture_serves_simulator_and_recording(pytester):

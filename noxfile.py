@@ -89,3 +89,15 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "-q", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
     # pytest-asyncio, which only one example needs, warns in runs that do not set its ini key.
     session.run(*PYTEST, "-rs", "-m", "", "-p", "no:asyncio", "tests/test_documents.py")
+
+
+    session.run(
+        "python", "-m", "pytest", "-q", "-rs", "-p", "no:asyncio", "tests/test_documents.py"
+    )
+
+
+@nox.session(python=PYTHONS[0])
+def benchmarks(session: nox.Session) -> None:
+    """Measure, and write benchmarks/RESULTS.md: ``nox -s benchmarks -- replay`` does one part."""
+    session.install("-e", ".[benchmark]")
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -196,3 +196,10 @@ def test_troubleshooting_quotes_what_the_plugin_says():
         if part.strip(" .:,'\"") and part.strip(" .:,'\"") not in sources
     ]
     assert gone == [], "the plugin no longer says this: mend docs/troubleshooting.md"
+
+
+def test_the_changelog_begins_with_this_version_and_its_date():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    version, date = re.search(r"^## \[([^\]]+)\] - (.*)$", text, re.MULTILINE).groups()
+    assert version == pytest_indexjob.__version__
+    assert re.fullmatch(r"unreleased|\d{4}-\d\d-\d\d", date)

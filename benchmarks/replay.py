@@ -240,7 +240,7 @@ def per_request(interactions: int, *, own: bool) -> float:
     """
     recording = Recording(Path("life"), tuple(life(interactions)), {})
     best = float("inf")
-    for _ in range(max(2, 1000 // interactions)):
+    for _ in range(max(1, 300 // interactions)):
         interception = Interception(Journal(), VirtualClock()).start()
         interception.source = Playback([recording])
         with interception.session() if own else requests.Session() as session:
@@ -268,17 +268,17 @@ def import_cost() -> tuple[float, list[str]]:
 
 
 def measure(*, quick: bool) -> Iterator[Figure | Curve]:
-    tests, rounds = (12, 1) if quick else (200, 5)
+    tests, rounds = (12, 1) if quick else (100, 5)
     net = suites(tests, rounds)
     a_poll = {name: [each / tests / POLLS * 1e6 for each in times] for name, times in net.items()}
     for ours, theirs, aim in RATIOS:
         what = f"a poll by {ours.partition(' /')[0]}"
         client, _, peer = theirs.partition(" / ")
         yield Figure(what, "µs", a_poll[ours], f"{peer} ({client})", a_poll[theirs], aim)
-    sizes = (10, 100) if quick else (10, 100, 1_000, 10_000)
+    sizes = (10, 100) if quick else (10, 100, 1_000, 5_000)
     lines: dict[str, list[tuple[float, float]]] = {}
     for own, client in ((True, "own client's session"), (False, "requests")):
-        grown = [[per_request(size, own=own) for size in sizes] for _ in range(rounds)]
+        grown = [[per_request(size, own=own) for size in sizes] for _ in range(min(rounds, 3))]
         at = min(2, len(sizes) - 1)
         few, many = [each[0] for each in grown], [each[at] for each in grown]
         what = f"a request of a cassette of {sizes[at]:,} interactions by {client}"

@@ -198,7 +198,7 @@ def servers(rounds: int, count: int) -> list[list[float]]:
 
 def measure(*, quick: bool) -> Iterator[Figure | Curve]:
     global duration
-    duration, rounds, count = (600.0, 1, 100) if quick else (8 * 3600.0, 5, 2000)
+    duration, rounds, count = (600.0, 1, 100) if quick else (8 * 3600.0, 3, 2000)
     ours, peer, limit = paired(rounds, gradient_simulated, gradient_respx, gradient_bare)
     what = "`gradient`, by interception"
     yield Figure(what, "s", ours, "the same under respx", peer, 1)

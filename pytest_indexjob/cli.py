@@ -433,7 +433,9 @@ def _show(options: argparse.Namespace) -> int:
             story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose)
         )
         return OK
-    record = record_test(name, "recorded", 0.0, exchanges, redact=redact)
+    record = record_test(
+        name, "simulated" if options.scenario else "recorded", 0.0, exchanges, redact=redact
+    )
     if options.json:
         _say(json.dumps(record, indent=2))
     else:

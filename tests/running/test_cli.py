@@ -575,3 +575,17 @@ def test_a_terminal_sees_how_many_files_are_done(command, tmp_path):
     assert seen.endswith(f"\r{' ' * len('2 of 3 files')}\r")  # the line is gone in the end
     piped = subprocess.run(words, capture_output=True, check=False)
     assert (piped.stdout, piped.stderr) == (done.stdout, b"")
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome"), [(("partial",), "recorded"), (("--scenario", "stuck"), "simulated")]
+)
+def test_the_page_of_a_recording_or_a_scenario_speaks_of_no_tests(run, tmp_path, what, outcome):
+    pytest.importorskip("jinja2", reason="needs Jinja2: pip install '.[report]'")
+    page = tmp_path / "page.html"
+    assert run("show", *what, "--html", page)[0] == 0
+    text = page.read_text()
+    assert f'<span class="chip wait">{outcome}</span>' in text
+    assert "<h2 hidden>Tests</h2>" in text
+    assert re.search(r'<p class="sum">\d+ calls</p>', text)
+    assert "0.00 s</span>" not in text

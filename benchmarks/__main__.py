@@ -36,7 +36,6 @@ def main() -> None:
     if options.quick and not options.output:
         parser.error("--quick measures nothing worth keeping: name another folder by --output")
     folder = options.output or Path(__file__).parent
-    measured = results.load(folder)
     for part in options.parts or PARTS:
         print(f"{part} ...", flush=True)
         module = importlib.import_module(f"benchmarks.{part}")
@@ -46,6 +45,8 @@ def main() -> None:
         began = time.perf_counter()
         found = list(module.measure(quick=options.quick))
         taken = time.perf_counter() - began
+        # Only now: another part may have been measured meanwhile, by another process.
+        measured = results.load(folder)
         measured[part] = results.section(module, found, taken, quick=options.quick)
         folder.mkdir(parents=True, exist_ok=True)
         # After each part, so that an interruption loses one part only.

@@ -399,7 +399,7 @@ def _add_show(commands: Any) -> None:
         help="write an HTML page to this file; needs `pip install pytest-indexjob[report]`",
     )
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="show every poll, and whole answers"
+        "-v", "--verbose", action="store_true", help="show all lines, and whole answers"
     )
     parser.add_argument(
         "--poll-interval",
@@ -612,7 +612,11 @@ def _add_coverage(commands: Any) -> None:
         help="combine: write one file of several; report: print the table",
     )
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="a file of --indexjob-coverage-file"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="what pytest --indexjob-coverage-file wrote",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the file that combine writes"

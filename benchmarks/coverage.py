@@ -82,7 +82,7 @@ def examples_a_second(strategy: st.SearchStrategy[object], examples: int) -> flo
 
 
 def measure(*, quick: bool) -> Iterator[Figure | Curve]:
-    tests, rounds, examples = (20, 1, 20) if quick else (3_000, 3, 3_000)
+    tests, rounds, examples = (20, 1, 20) if quick else (1_000, 3, 2_000)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         suite = SUITE.replace("TESTS", str(tests))

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+PROCESSOR = time.process_time
+
 
 class Figure(NamedTuple):
     """One thing that was measured in several rounds, alone or beside a peer.
@@ -56,6 +58,13 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def processor_seconds(work: Callable[[], object]) -> float:
+    """The seconds of the processor that the work takes: what else is running adds little."""
+    began = PROCESSOR()
+    work()
+    return PROCESSOR() - began
 
 
 def paired(rounds: int, *works: Callable[[], float]) -> list[list[float]]:

@@ -13,7 +13,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from benchmarks.figures import Curve, Figure, seconds
+from benchmarks.figures import Curve, Figure, processor_seconds
 from pytest_indexjob import Simulator, VirtualClock
 from pytest_indexjob.exchange import Request
 
@@ -77,9 +77,9 @@ def one_round() -> tuple[float, float]:
 
     ingest(client_of(recorded), service.clock.advance)
     fresh = Simulator(VirtualClock(), requests_per_minute=None)
-    simulated = seconds(lambda: ingest(client_of(fresh.handle), fresh.clock.advance))
+    simulated = processor_seconds(lambda: ingest(client_of(fresh.handle), fresh.clock.advance))
     replayed = iter(answers)
-    bare = seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
+    bare = processor_seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
     return simulated, bare
 
 
@@ -102,7 +102,7 @@ def many(bases: int) -> tuple[list[float], float]:
     page = Request("GET", f"{API}/v2/gen-ai/knowledge_bases?page={max(1, bases // 40)}", TOKEN)
     answer = service.handle(page)
     assert len(json.loads(answer.body)["knowledge_bases"]) == 20
-    return [1000 * seconds(lambda: service.handle(page)) for _ in range(10)], megabytes
+    return [1000 * processor_seconds(lambda: service.handle(page)) for _ in range(10)], megabytes
 
 
 def measure(*, quick: bool) -> Iterator[Figure | Curve]:

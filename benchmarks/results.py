@@ -16,6 +16,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
+import pytest_indexjob
 from benchmarks.figures import Curve, Figure
 
 _HEAD = """\
@@ -44,7 +45,9 @@ def section(
 ) -> dict[str, Any]:
     """All that a part says, as JSON."""
     now = dt.datetime.now(dt.UTC)
-    versions = {name: version(name) for name in ("pytest-indexjob", "pytest", *module.LIBRARIES)}
+    # Of a checkout the installed metadata may be older than the code.
+    versions = {"pytest-indexjob": pytest_indexjob.__version__}
+    versions |= {name: version(name) for name in ("pytest", *module.LIBRARIES)}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "title": (module.__doc__ or "").splitlines()[0].rstrip("."),

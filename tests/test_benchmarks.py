@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 # Without these the benchmarks can't be set up.
 for needed in ("pygal", "pytest_httpserver", "pytest_httpx", "selenium"):
     pytest.importorskip(needed, reason=f"needs {needed}: pip install '.[benchmark]'")

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,10 +55,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def types(session: nox.Session) -> None:
-    """Check the package's types, and those of a user's file by mypy and pyright."""
+    """Check the types of the package, of a user's file and of the documents' examples."""
     session.install("-e", ".[lint,test]")
     session.run("mypy")
     session.run(*PYTEST, "-rs", "-m", "", "tests/typing")
+    session.run(*PYTEST, "-m", "", "tests/test_documents.py", "-k", "mypy")
 
 
 @nox.session(python=PYTHONS[0])
@@ -191,3 +193,50 @@ def dots(session: nox.Session) -> None:
     tests = "tests/simulation/test_other_sdks.py"
     env = {"INDEXJOB_DOTS": str(folder)}
     session.run(*PYTEST, "-m", "", tests, env=env)
+
+
+@nox.session(python=PYTHONS[0])
+def benchmarks(session: nox.Session) -> None:
+    """Measure, and write benchmarks/RESULTS.md: ``nox -s benchmarks -- replay`` does one part."""
+    session.install("-e", ".[benchmark]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def package(session: nox.Session) -> None:
+    """Build twice alike, check what would be published, and list what it needs in dist/."""
+    session.install(".[package]")
+    commit_time = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
+    builds = [Path(session.create_tmp(), name) for name in ("first", "second")]
+    for folder in builds:
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run(
+            *("python", "-m", "build", "-q", "--outdir", str(folder)),
+            env={"SOURCE_DATE_EPOCH": str(commit_time).strip()},
+        )
+    first, second = ({f.name: f.read_bytes() for f in folder.iterdir()} for folder in builds)
+    if first != second:
+        session.error("two builds of the same sources differ")
+    (wheel,) = builds[0].glob("*.whl")
+    if "pytest_indexjob/py.typed" not in zipfile.ZipFile(wheel).namelist():
+        session.error("the wheel has no py.typed, so type checkers would pass it over")
+    session.run("twine", "check", "--strict", *(str(path) for path in builds[0].iterdir()))
+    session.run("check-wheel-contents", str(wheel))
+    # A software bill of materials: what comes with the wheel, and nothing else.
+    alone = Path(session.create_tmp(), "alone")
+    session.run("python", "-m", "venv", "--clear", str(alone))
+    python = next(alone.glob("bin/python*"), alone / "Scripts" / "python.exe")
+    pip = (str(python), "-m", "pip")
+    # By its name, as a file's path would stand in the bill; then without what installed it.
+    wanted = "==".join(wheel.name.split("-")[:2])
+    session.run(*pip, "install", "-q", "--find-links", str(builds[0]), wanted, external=True)
+    session.run(*pip, "uninstall", "-q", "-y", "pip", external=True)
+    dist = Path("dist")
+    dist.mkdir(exist_ok=True)
+    for name, content in first.items():
+        (dist / name).write_bytes(content)
+    bill = dist / f"{wheel.stem}.cdx.json"
+    session.run(
+        *("cyclonedx-py", "environment", "--output-reproducible"),
+        *("--output-file", str(bill), str(python)),
+    )

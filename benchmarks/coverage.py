@@ -1,7 +1,4 @@
-"""What coverage costs, what a second process saves, how fast jobs are made.
-
-Run ``python benchmarks/coverage.py``.
-"""
+"""Coverage and strategies."""
 
 from __future__ import annotations
 
@@ -10,102 +7,106 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.figures import Curve, Figure, paired
 from pytest_indexjob import strategies
 
-TESTS = 10_000
-ROUNDS = 3
-EXAMPLES = 5_000
-SUITE = f"""
+LIBRARIES = ("pytest-xdist", "hypothesis", "requests")
+NOTES = (
+    "a suite of tests of one poll each, in whole processes: what coverage costs, and what a second"
+    " process saves. Two processes without pytest-xdist, each with half of the tests, are the limit"
+    " of what this machine's second core can save. Then examples a second of each strategy,"
+    " Hypothesis' own work included."
+)
+ROOT = Path(__file__).parents[1]
+SUITE = """
 import pytest
 import requests
 
 URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs/"
 
 
-@pytest.mark.parametrize("number", range({TESTS}))
+@pytest.mark.parametrize("number", range(TESTS))
 def test_one_poll(number, indexjob_simulator):
     job = indexjob_simulator.start("completed", files=1 + number % 7)
-    answer = requests.get(URL + job.uuid, headers={{"Authorization": "Bearer any"}}, timeout=5)
+    answer = requests.get(URL + job.uuid, headers={"Authorization": "Bearer any"}, timeout=5)
     assert answer.json()["job"]["uuid"] == job.uuid
 """
-COMMAND = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
+COMMAND = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+# No other plugin that happens to be installed.
+PLUGINS = ("-p", "pytest_indexjob.plugin", "-p", "xdist.plugin")
 
 
-def run(suite: Path, *options: str) -> float:
-    """The seconds of a run of the suite."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))
+def environment() -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": str(ROOT),
     }
+
+
+def run(*commands: tuple[str, ...], folder: Path) -> float:
+    """The seconds of pytest with these arguments, of several at the same time."""
     began = time.perf_counter()
-    command = [*COMMAND, *options, suite.name]
-    done = subprocess.run(
-        command, cwd=suite.parent, env=environment, capture_output=True, text=True, check=False
-    )
+    runs = [
+        subprocess.Popen(
+            [*COMMAND, *PLUGINS, *command],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        for command in commands
+    ]
+    statuses = [each.wait() for each in runs]
     elapsed = time.perf_counter() - began
-    assert f"{TESTS} passed" in done.stdout, done.stdout[-2000:]
+    assert not any(statuses), statuses
     return elapsed
 
 
-def halves(suite: Path) -> float:
-    """The seconds of two runs of half the suite each, at the same time.
-
-    That is what this machine's second core can save.
-    """
-    began = time.perf_counter()
-    runs = [
-        subprocess.Popen([*COMMAND, suite.name], cwd=suite.parent, stdout=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    assert [each.wait() for each in runs] == [0, 0]
-    return time.perf_counter() - began
-
-
-def best(suite: Path, *runs: tuple[str, ...]) -> list[float]:
-    """The shortest seconds of each, of some rounds in which they take turns."""
-    rounds = [[run(suite, *options) for options in runs] for _ in range(ROUNDS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def examples_a_second(strategy: st.SearchStrategy[object]) -> float:
+def examples_a_second(strategy: st.SearchStrategy[object], examples: int) -> float:
     @settings(
-        max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck)
     )
     @given(strategy)
     def make(example: object) -> None:
         pass
 
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        make()
-        times.append(time.perf_counter() - began)
-    return EXAMPLES / min(times)
+    began = time.perf_counter()
+    make()
+    return examples / (time.perf_counter() - began)
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        suite, half = Path(folder, "test_polls.py"), Path(folder, "test_half.py")
-        suite.write_text(SUITE)
-        half.write_text(SUITE.replace(f"range({TESTS})", f"range({TESTS // 2})"))
-        without, with_it, two = best(suite, (), ("--indexjob-coverage",), ("-n", "2"))
-        limit = min(halves(half) for _ in range(ROUNDS))
-        print(
-            f"{TESTS} tests of one poll: {without:.2f} s; with coverage {with_it:.2f} s:"
-            f" {with_it / without - 1:+.1%}"
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    tests, rounds, examples = (20, 1, 20) if quick else (1_000, 3, 2_000)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        suite = SUITE.replace("TESTS", str(tests))
+        folder.joinpath("test_polls.py").write_text(suite)
+        folder.joinpath("test_half.py").write_text(SUITE.replace("TESTS", str(tests // 2)))
+        one, half = ("test_polls.py",), ("test_half.py",)
+        plain, covered, two, limit = paired(
+            rounds,
+            lambda: run(one, folder=folder),
+            lambda: run((*one, "--indexjob-coverage"), folder=folder),
+            lambda: run((*one, "-n", "2"), folder=folder),
+            lambda: run(half, half, folder=folder),
         )
-        print(f"-n 2: {two:.2f} s, {two / without:.2f} of one process")
-        print(
-            f"two processes without pytest-xdist: {limit:.2f} s, {limit / without:.2f} of one"
-            " process"
-        )
-    for name in ("indexing_jobs", "data_sources", "wire_jobs", "lifecycles", "misbehaviours"):
-        print(f"{name}(): {examples_a_second(getattr(strategies, name)()):.0f} examples a second")
-
-
-if __name__ == "__main__":
-    main()
+    against = "one process without"
+    yield Figure(f"{tests:,} tests with `--indexjob-coverage`", "s", covered, against, plain, 1.02)
+    yield Figure(f"{tests:,} tests with `-n 2`", "s", two, against, plain, 0.6)
+    yield Figure("two processes without pytest-xdist", "s", limit, against, plain)
+    for name, aim in (
+        ("indexing_jobs", 1_000),
+        ("data_sources", None),
+        ("wire_jobs", None),
+        ("lifecycles", None),
+        ("misbehaviours", None),
+    ):
+        strategy = getattr(strategies, name)()
+        rates = [examples_a_second(strategy, examples) for _ in range(rounds)]
+        yield Figure(f"`{name}()`", "examples a second", rates, aim=aim, at_least=True)

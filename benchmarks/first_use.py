@@ -1,8 +1,4 @@
-"""What the first test costs, imports included: ``python benchmarks/first_use.py``.
-
-Whole processes, each net of the same process without HTTP. The sides take turns; the best of some
-rounds counts.
-"""
+"""First use: whole processes."""
 
 from __future__ import annotations
 
@@ -11,15 +7,19 @@ import resource
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from replay import POLLS, URL, life
-
+from benchmarks.figures import Curve, Figure, paired
+from benchmarks.replay import POLLS, ROOT, URL, life
 from pytest_indexjob.recording.cassette import dump
 
-ROUNDS = 7
-MANY = 200
+LIBRARIES = ("requests", "vcrpy", "pytest-recording")
+NOTES = (
+    "processor time of whole processes, imports included, net of the same process that imports"
+    " requests and asks nothing. One test is first use, 200 tests of 10 polls are steady state."
+)
 OURS, THEIRS = ["pytest_indexjob.plugin"], ["pytest_recording.plugin"]
 BY_REQUESTS = f"""
     import requests
@@ -49,27 +49,35 @@ def plain(count: int) -> str:
 
 OURS_MARK = '@pytest.mark.indexjob_cassette("life")'
 THEIRS_MARK = '@pytest.mark.vcr("life.yaml")\n@pytest.mark.default_cassette("life.yaml")'
-# Name: plugins, the module, the one without HTTP that it is net of.
-SUITES: dict[str, tuple[list[str], str, str]] = {
-    "pytest": ([], "def test_0():\n    pass\n", ""),
-    "pytest and requests": ([], plain(1), ""),
-    "200 tests of pytest and requests": ([], plain(MANY), ""),
-    "one test, this plugin": (OURS, tests(1, OURS_MARK, 1), "pytest and requests"),
-    "one test, pytest-recording": (THEIRS, tests(1, THEIRS_MARK, 1), "pytest and requests"),
-    "one simulated test": (OURS, SIMULATED, "pytest and requests"),
-    "one simulated test, requests included": (OURS, SIMULATED, "pytest"),
-    "200 tests, this plugin": (
-        OURS, tests(MANY, OURS_MARK, POLLS), "200 tests of pytest and requests"
-    ),
-    "200 tests, pytest-recording": (
-        THEIRS, tests(MANY, THEIRS_MARK, POLLS), "200 tests of pytest and requests"
-    ),
-}  # fmt: skip
+# Name: the plugins, the module, and the suite without HTTP that it is net of.
+Suites = dict[str, tuple[list[str], str, str]]
 
 
-def write(folder: Path) -> None:
-    for name, (_, module, _) in SUITES.items():
-        suite = folder / name.replace(" ", "-").replace(",", "")
+def suites(many: int) -> Suites:
+    return {
+        "pytest": ([], "def test_0():\n    pass\n", ""),
+        "pytest and requests": ([], plain(1), ""),
+        "many of pytest and requests": ([], plain(many), ""),
+        "one, this plugin": (OURS, tests(1, OURS_MARK, 1), "pytest and requests"),
+        "one, pytest-recording": (THEIRS, tests(1, THEIRS_MARK, 1), "pytest and requests"),
+        "simulated": (OURS, SIMULATED, "pytest and requests"),
+        "simulated, with requests": (OURS, SIMULATED, "pytest"),
+        "many, this plugin": (
+            OURS, tests(many, OURS_MARK, POLLS), "many of pytest and requests"
+        ),
+        "many, pytest-recording": (
+            THEIRS, tests(many, THEIRS_MARK, POLLS), "many of pytest and requests"
+        ),
+    }  # fmt: skip
+
+
+def folder_of(name: str) -> str:
+    return name.replace(" ", "-").replace(",", "")
+
+
+def write(folder: Path, suites: Suites) -> None:
+    for name, (_, module, _) in suites.items():
+        suite = folder / folder_of(name)
         for cassettes in (suite / "cassettes", suite / "cassettes" / "test_it"):
             cassettes.mkdir(parents=True, exist_ok=True)
             cassettes.joinpath("life.yaml").write_text(dump(life(POLLS)))
@@ -84,7 +92,7 @@ def run(suite: Path, plugins: list[str]) -> float:
     env = {
         "PATH": os.environ["PATH"],
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": str(ROOT),
         "PYTHONPYCACHEPREFIX": str(suite.parent / "bytecode"),
     }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -96,29 +104,29 @@ def run(suite: Path, plugins: list[str]) -> float:
     return seconds
 
 
-def main() -> None:
-    names = ("pytest-indexjob", "pytest", "requests", "vcrpy", "pytest-recording")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    print(f"{versions} on Python {sys.version.split()[0]}, best of {ROUNDS} rounds\n")
-    best: dict[str, float] = {}
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    many, rounds = (2, 1) if quick else (200, 5)
+    measured = suites(many)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write(folder)
-        for at in range(ROUNDS + 1):
-            for name, (plugins, _, _) in SUITES.items():
-                seconds = run(folder / name.replace(" ", "-").replace(",", ""), plugins)
-                if at:
-                    best[name] = min(best.get(name, seconds), seconds)
-    net = {name: best[name] - best[base] for name, (*_, base) in SUITES.items() if base}
-    print("| | ms | net of HTTP-free |\n| --- | --- | --- |")
-    for name, seconds in net.items():
-        print(f"| {name} | {best[name] * 1000:.0f} | {seconds * 1000:.0f} |")
-    for many, most in (("one test", 0.6), ("200 tests", 0.5)):
-        ratio = net[f"{many}, this plugin"] / net[f"{many}, pytest-recording"]
-        print(f"{many}, this plugin over pytest-recording: {ratio:.2f} (at most {most})")
-    simulated = net["one simulated test, requests included"] * 1000
-    print(f"one simulated test over plain pytest: {simulated:.0f} ms (at most 100)")
-
-
-if __name__ == "__main__":
-    main()
+        write(folder, measured)
+        works = [
+            partial(run, folder / folder_of(name), plugins)
+            for name, (plugins, *_) in measured.items()
+        ]
+        paired(1, *works)  # writes the bytecode
+        times = dict(zip(measured, paired(rounds, *works), strict=True))
+    net = {
+        name: [max(each - min(times[base]), 1e-4) * 1000 for each in times[name]]
+        for name, (*_, base) in measured.items()
+        if base
+    }
+    for size, what, aim in (
+        ("one", "one test with a cassette", 0.6),
+        ("many", f"{many} tests of {POLLS} polls by requests", 0.5),
+    ):
+        ours, theirs = net[f"{size}, this plugin"], net[f"{size}, pytest-recording"]
+        yield Figure(what, "ms", ours, "pytest-recording", theirs, aim)
+    yield Figure("one simulated test", "ms", net["simulated"])
+    over = net["simulated, with requests"]
+    yield Figure("the same over pytest without requests", "ms", over, aim=100)

@@ -1,16 +1,11 @@
-"""What a whole ingest costs, and what ten thousand knowledge bases do.
-
-The peer is the same answers from a bare transport: a dict of recorded bodies behind pydo. Run:
-``python benchmarks/ingest.py``.
-"""
+"""Whole ingest."""
 
 from __future__ import annotations
 
 import io
 import json
-import statistics
-import time
 import tracemalloc
+from collections.abc import Iterator
 
 import pydo
 import requests
@@ -18,11 +13,16 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
+from benchmarks.figures import Curve, Figure, processor_seconds
 from pytest_indexjob import Simulator, VirtualClock
 from pytest_indexjob.exchange import Request
 
-ROUNDS = 15
-BASES, SOURCES = 10_000, 10
+LIBRARIES = ("pydo", "requests")
+NOTES = (
+    "create a knowledge base, add 3 data sources, wait for its database, index, delete, through"
+    " pydo. The limit answers with the same bodies from a bare transport of requests."
+)
+SOURCES = 10
 API = "https://api.digitalocean.com"
 TOKEN = (("Authorization", "Bearer any"),)
 SPACES = {"spaces_data_source": {"bucket_name": "manuals", "region": "nyc3"}}
@@ -66,12 +66,8 @@ def ingest(client, advance):
     genai.delete_knowledge_base(uuid)
 
 
-def whole_ingest():
-    """The ratio of the simulator to the bare transport, from paired rounds."""
-    return statistics.median(_round() for _ in range(ROUNDS))
-
-
-def _round():
+def one_round() -> tuple[float, float]:
+    """Seconds of an ingest on the simulator, and on the bare transport."""
     answers = []
     service = Simulator(VirtualClock(), requests_per_minute=None)
 
@@ -81,10 +77,10 @@ def _round():
 
     ingest(client_of(recorded), service.clock.advance)
     fresh = Simulator(VirtualClock(), requests_per_minute=None)
-    simulated = seconds(lambda: ingest(client_of(fresh.handle), fresh.clock.advance))
+    simulated = processor_seconds(lambda: ingest(client_of(fresh.handle), fresh.clock.advance))
     replayed = iter(answers)
-    bare = seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
-    return simulated / bare
+    bare = processor_seconds(lambda: ingest(client_of(lambda _: next(replayed)), lambda _: None))
+    return simulated, bare
 
 
 def client_of(answer):
@@ -93,30 +89,31 @@ def client_of(answer):
     return pydo.Client("any", transport=RequestsTransport(session=session, session_owner=False))
 
 
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def many():
-    """Milliseconds for a page of twenty, and megabytes, of many knowledge bases."""
+def many(bases: int) -> tuple[list[float], float]:
+    """Milliseconds for a page of twenty, several times, and the megabytes of all of them."""
     tracemalloc.start()
     service = Simulator(VirtualClock(), requests_per_minute=None, requests_per_hour=None)
-    for at in range(BASES):
+    for at in range(bases):
         base = service.add_knowledge_base(f"manuals-{at}").uuid
         for _ in range(SOURCES):
             service.add_data_source(base, **SPACES)
     megabytes = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
-    page = Request("GET", f"{API}/v2/gen-ai/knowledge_bases?page=250", TOKEN)
+    page = Request("GET", f"{API}/v2/gen-ai/knowledge_bases?page={max(1, bases // 40)}", TOKEN)
     answer = service.handle(page)
     assert len(json.loads(answer.body)["knowledge_bases"]) == 20
-    return 1000 * min(seconds(lambda: service.handle(page)) for _ in range(20)), megabytes
+    return [1000 * processor_seconds(lambda: service.handle(page)) for _ in range(10)], megabytes
 
 
-if __name__ == "__main__":
-    print(f"a whole ingest through pydo: {whole_ingest():.2f} x a bare transport")
-    milliseconds, megabytes = many()
-    print(f"{BASES} knowledge bases with {SOURCES} data sources each: {milliseconds:.1f} ms a page")
-    print(f"{megabytes:.0f} MB")
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    rounds, sizes = (1, (40, 80)) if quick else (15, (100, 1_000, 10_000))
+    ours, limit = zip(*(one_round() for _ in range(rounds)), strict=True)
+    yield Figure("a whole ingest", "s", ours, "the same over a bare transport", limit, 1.3)
+    points = []
+    for size in sizes:
+        milliseconds, megabytes = many(size)
+        points.append((float(size), min(milliseconds)))
+    what = f"{size:,} knowledge bases with {SOURCES} data sources each"
+    yield Figure(f"a page of 20 of {what}", "ms", milliseconds, aim=5)
+    yield Figure(f"memory of {what}", "MB", [megabytes], aim=200)
+    yield Curve("A page of many knowledge bases", "knowledge bases", "ms a page", {"": points})

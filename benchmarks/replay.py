@@ -1,4 +1,4 @@
-"""The same work by this plugin and by its peers, side by side: ``python benchmarks/replay.py``."""
+"""Replay of recordings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from importlib.metadata import version
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import requests
+
+from benchmarks.figures import PROCESSOR, Curve, Figure, paired
 from pytest_indexjob.exchange import Interaction, Journal, Request, Response
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.recording.cassette import Playback, Recording, dump
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
-TESTS, POLLS, ROUNDS = 200, 10, 7
+LIBRARIES = (
+    *("requests", "httpx", "vcrpy"),
+    *("pytest-recording", "responses", "respx", "pytest-httpx"),
+)
+NOTES = (
+    "tests of 10 polls each, net of the same tests without HTTP. The limits are the same clients"
+    " over a transport that only hands out bodies. Start-up and imports are left out."
+)
+ROOT = Path(__file__).parents[1]
+POLLS = 10
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 URL = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{UUID}"
 HEADERS = (("Content-Type", "application/json"), ("ratelimit-limit", "5000"))
@@ -110,25 +122,49 @@ SUITES = {
         f"        mock.add_response(url={URL!r}, text=each, headers={dict(HEADERS)!r})\n{BY_HTTPX}",
         "", "httpx_mock", "body(httpx_mock)",
     ),
+    "requests / bare transport": (
+        [],
+        f"import requests\nfrom benchmarks.bare import bare_session\nBODIES = {BODIES!r}\n"
+        "def body():\n    give = iter([each.encode() for each in BODIES]).__next__\n"
+        f"    with bare_session(give) as session:\n        for _ in range({POLLS}):\n"
+        f"            status = session.get({URL!r}, timeout=5).json()['job']['status']\n"
+        "    assert status == 'INDEX_JOB_STATUS_COMPLETED'\n",
+        "", "", "body()",
+    ),
+    "httpx / bare transport": (
+        [],
+        f"import httpx\nfrom benchmarks.bare import bare_transport\nBODIES = {BODIES!r}\n"
+        "GIVE = []\nCLIENT = httpx.Client(transport=bare_transport(lambda: GIVE.pop(0)))\n"
+        "def body():\n    GIVE[:] = [each.encode() for each in BODIES]\n"
+        f"{BY_HTTPX}",
+        "", "", "body()",
+    ),
 }  # fmt: skip
+# This plugin's suite, the other one, the aim.
 RATIOS = (
     ("requests / this plugin", "requests / pytest-recording", 0.5),
     ("own client / this plugin", "requests / responses", 1.0),
     ("httpx / this plugin", "httpx / respx", 1.0),
     ("httpx / this plugin", "httpx / pytest-httpx", 1.0),
+    ("requests / this plugin", "requests / bare transport", None),
+    ("httpx / this plugin", "httpx / bare transport", None),
 )
 
 
-def write(folder: Path) -> None:
+def folder_of(name: str) -> str:
+    return name.replace(" ", "").replace("/", "-")
+
+
+def write(folder: Path, tests: int) -> None:
     for name, (_, head, mark, arguments, call) in SUITES.items():
-        suite = folder / name.replace(" ", "").replace("/", "-")
+        suite = folder / folder_of(name)
         for cassettes in (suite / "cassettes", suite / "cassettes" / "test_it"):
             cassettes.mkdir(parents=True, exist_ok=True)
             cassettes.joinpath("life.yaml").write_text(dump(life(POLLS)))
-        tests = "".join(
-            f"\n{mark}\ndef test_{at}({arguments}):\n    {call}\n" for at in range(TESTS)
+        module = head + "".join(
+            f"\n{mark}\ndef test_{at}({arguments}):\n    {call}\n" for at in range(tests)
         )
-        suite.joinpath("test_it.py").write_text(head + tests)
+        suite.joinpath("test_it.py").write_text(module)
 
 
 def run(suite: Path, plugins: list[str]) -> float:
@@ -154,7 +190,7 @@ def run(suite: Path, plugins: list[str]) -> float:
     env = {
         "PATH": os.environ["PATH"],
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONPATH": str(suite.parent),
+        "PYTHONPATH": os.pathsep.join((str(suite.parent), str(ROOT))),
     }
     done = subprocess.run(command, cwd=suite, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -177,36 +213,40 @@ def pytest_terminal_summary(terminalreporter):
 """
 
 
-def suites() -> dict[str, float]:
-    best: dict[str, float] = {}
+def suites(tests: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each suite in each round, net of the suite of its client without HTTP."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         folder.joinpath("phases.py").write_text(PHASES)
-        write(folder)
-        for _ in range(ROUNDS):
-            for name, (plugins, *_) in SUITES.items():
-                seconds = run(folder / name.replace(" ", "").replace("/", "-"), plugins)
-                best[name] = min(best.get(name, seconds), seconds)
-    return best
+        write(folder, tests)
+        works = [
+            partial(run, folder / folder_of(name), plugins)
+            for name, (plugins, *_) in SUITES.items()
+        ]
+        measured = dict(zip(SUITES, paired(rounds, *works), strict=True))
+    net = {}
+    for name, times in measured.items():
+        # What pytest itself takes varies less than what it is taken off from.
+        base = min(measured[f"nothing ({'httpx' if 'httpx' in name else 'requests'})"])
+        net[name] = [max(each - base, 1e-6) for each in times]
+    return net
 
 
 def per_request(interactions: int, *, own: bool) -> float:
-    """Microseconds a request: a whole recording of one request's answers is played.
+    """Microseconds of the processor a request, while a whole recording is played.
 
     The best of some rounds counts.
     """
-    import requests
-
     recording = Recording(Path("life"), tuple(life(interactions)), {})
     best = float("inf")
-    for _ in range(max(5, 2000 // interactions)):
+    for _ in range(max(1, 300 // interactions)):
         interception = Interception(Journal(), VirtualClock()).start()
         interception.source = Playback([recording])
         with interception.session() if own else requests.Session() as session:
-            began = time.perf_counter()
+            began = PROCESSOR()
             for _ in range(interactions):
                 session.get(URL, timeout=5)
-            best = min(best, (time.perf_counter() - began) / interactions)
+            best = min(best, (PROCESSOR() - began) / interactions)
         interception.stop()
     return best * 1e6
 
@@ -214,60 +254,39 @@ def per_request(interactions: int, *, own: bool) -> float:
 def import_cost() -> tuple[float, list[str]]:
     """Milliseconds of the plugin's own import over pytest's, and what heavy modules it loaded."""
     code = (
-        "import pytest, sys, time; began = time.perf_counter(); import"
-        " pytest_indexjob.plugin;print((time.perf_counter() - began) * 1000, *({'vcr', 'requests',"
-        " 'msgspec'} & set(sys.modules)))"
+        "import pytest, sys, time; began = time.perf_counter(); import pytest_indexjob.plugin;"
+        " print((time.perf_counter() - began) * 1000,"
+        " *({'vcr', 'requests', 'hypothesis'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-c", code]
-    outputs = [
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        for _ in range(9)
-    ]
-    return min(float(output[0]) for output in outputs), outputs[0][1:]
-
-
-def main() -> None:
-    names = (
-        "pytest-indexjob",
-        "pytest",
-        "requests",
-        "httpx",
-        "vcrpy",
-        "pytest-recording",
-        "responses",
-        "respx",
-        "pytest-httpx",
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env
     )
-    print(
-        ", ".join(f"{name} {version(name)}" for name in names),
-        f"on Python {sys.version.split()[0]}\n",
-    )
-    best = suites()
-    net = {
-        name: seconds - best[f"nothing ({'httpx' if 'httpx' in name else 'requests'})"]
-        for name, seconds in best.items()
-    }
-    print(f"{TESTS} tests of {POLLS} polls, best of {ROUNDS} rounds\n")
-    print("| suite | seconds | net of HTTP-free | a poll |\n| --- | --- | --- | --- |")
-    for name, seconds in best.items():
-        print(
-            f"| {name} | {seconds:.3f} | {net[name]:.3f} | {net[name] / TESTS / POLLS * 1e6:.0f}"
-            " us |"
-        )
-    print("\n| this plugin | its peer | ratio | at most |\n| --- | --- | --- | --- |")
-    for ours, theirs, target in RATIOS:
-        print(f"| {ours.split(' /')[0]} | {theirs} | {net[ours] / net[theirs]:.2f} | {target} |")
-    for own in (True, False):
-        short, long = per_request(10, own=own), per_request(1000, own=own)
-        client = "own client's session" if own else "requests"
-        print(
-            f"| {client}, a cassette of 1,000 | a cassette of 10 | {long / short:.2f} ({long:.0f}"
-            " us) | 1.2 |"
-        )
-    milliseconds, heavy = import_cost()
-    print(f"\nimport pytest_indexjob.plugin, over pytest's: {milliseconds:.2f} ms (at most 5)")
-    print(f"heavy modules that it loads: {', '.join(heavy) or 'none'}")
+    milliseconds, *heavy = done.stdout.split()
+    return float(milliseconds), heavy
 
 
-if __name__ == "__main__":
-    main()
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    tests, rounds = (12, 1) if quick else (100, 5)
+    net = suites(tests, rounds)
+    a_poll = {name: [each / tests / POLLS * 1e6 for each in times] for name, times in net.items()}
+    for ours, theirs, aim in RATIOS:
+        what = f"a poll by {ours.partition(' /')[0]}"
+        client, _, peer = theirs.partition(" / ")
+        yield Figure(what, "µs", a_poll[ours], f"{peer} ({client})", a_poll[theirs], aim)
+    sizes = (10, 100) if quick else (10, 100, 1_000, 5_000)
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for own, client in ((True, "own client's session"), (False, "requests")):
+        grown = [[per_request(size, own=own) for size in sizes] for _ in range(min(rounds, 3))]
+        at = min(2, len(sizes) - 1)
+        few, many = [each[0] for each in grown], [each[at] for each in grown]
+        what = f"a request of a cassette of {sizes[at]:,} interactions by {client}"
+        yield Figure(what, "µs", many, "a cassette of 10", few, 1.2)
+        lines[client] = [
+            (size, min(each)) for size, each in zip(sizes, zip(*grown, strict=True), strict=True)
+        ]
+    yield Curve("A request of a long cassette", "interactions", "µs a request", lines)
+    imports = [import_cost() for _ in range(rounds)]
+    heavy = ", ".join(imports[0][1]) or "no"
+    what = f"`import pytest_indexjob.plugin` over pytest's; it loads {heavy} heavy module"
+    yield Figure(what, "ms", [milliseconds for milliseconds, _ in imports], aim=5)

@@ -1,19 +1,18 @@
-"""The page of a large run, written and opened in a browser: ``python benchmarks/report.py``."""
+"""Page."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from benchmarks.figures import Curve, Figure, seconds
 from pytest_indexjob import Simulator, VirtualClock, scenarios
 from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.exchange import Exchange, Request
@@ -22,9 +21,11 @@ from pytest_indexjob.story.page import write_report
 from pytest_indexjob.story.record import record_test
 from pytest_indexjob.story.text import story_text
 
-TESTS = 2_000
-POLLS = 6_000
-ROUNDS = 5
+LIBRARIES = ("Jinja2", "selenium")
+NOTES = (
+    "the page of many tests of 13 polls each, and of one test of many polls, written and opened in"
+    " Chromium (headless)."
+)
 REDACT = Redaction().redact_text
 TWO_FRAMES = (
     "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
@@ -61,7 +62,7 @@ def changing_life(polls: int) -> list[Exchange]:
     return exchanges
 
 
-def records() -> list[dict[str, Any]]:
+def records(tests: int) -> list[dict[str, Any]]:
     names = [scenario.name for scenario in scenarios.outcomes()]
     return [
         record_test(
@@ -71,7 +72,7 @@ def records() -> list[dict[str, Any]]:
             life(names[number % len(names)], 13, number),
             redact=REDACT,
         )
-        for number in range(TESTS)
+        for number in range(tests)
     ]
 
 
@@ -79,50 +80,55 @@ def record(name: str, exchanges: list[Exchange]) -> dict[str, Any]:
     return record_test(name, "failed", 1.0, exchanges, redact=REDACT)
 
 
-def median(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
-def main() -> None:
+def browser() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    stuck = life("stuck", POLLS)
-    changing = changing_life(POLLS)
-    print(
-        f"the story of {POLLS} polls as text:"
-        f" {1000 * median(lambda: story_text(changing, redact=REDACT)):.0f} ms"
-    )
-    print(f"their record: {1000 * median(lambda: record('test_changing', changing)):.0f} ms")
-    pages = {
-        f"{TESTS} tests of 13 polls": records(),
-        f"{POLLS} equal polls": [record("test_stuck", stuck)],
-        f"{POLLS} polls that all differ": [record("test_changing", changing)],
-    }
+    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+
+def written_and_opened(
+    chrome: webdriver.Chrome, tests: list[dict[str, Any]], rounds: int
+) -> tuple[list[float], list[float], float]:
+    """Seconds to write and to open the page of the tests in each round, and its megabytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "page.html")
+
+        def open_page() -> None:
+            chrome.get(page.as_uri())
+            chrome.execute_async_script(TWO_FRAMES)
+
+        written = [seconds(lambda: write_report(page, tests)) for _ in range(rounds)]
+        opened = [seconds(open_page) for _ in range(rounds)]
+        return written, opened, page.stat().st_size / 1e6
+
+
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    sizes, polls, rounds = ((10, 20), 50, 1) if quick else ((20, 200, 2_000), 6_000, 5)
+    changing = changing_life(polls)
+    told = [seconds(lambda: story_text(changing, redact=REDACT)) for _ in range(rounds)]
+    yield Figure(f"the story of {polls:,} polls that all differ, as text", "s", told)
+    gathered = [seconds(lambda: record("test_changing", changing)) for _ in range(rounds)]
+    yield Figure("the same, gathered for the page", "s", gathered)
+    chrome = browser()
+    lines: dict[str, list[tuple[float, float]]] = {"written": [], "opened": []}
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, tests in pages.items():
-                page = Path(folder, "page.html")
-                written = median(lambda page=page, tests=tests: write_report(page, tests))
-
-                def open_page(page: Path = page) -> None:
-                    browser.get(page.as_uri())
-                    browser.execute_async_script(TWO_FRAMES)
-
-                opened = median(open_page)
-                print(
-                    f"{name}: written in {written:.2f} s, opened in {opened:.2f} s,"
-                    f" {page.stat().st_size / 1e6:.2f} MB"
-                )
+        tests = records(sizes[-1])
+        for size in sizes:
+            written, opened, megabytes = written_and_opened(chrome, tests[:size], rounds)
+            lines["written"].append((size, min(written)))
+            lines["opened"].append((size, min(opened)))
+        page = f"the page of {size:,} tests"
+        yield Figure(f"{page}, written", "s", written, aim=3)
+        yield Figure(f"{page}, opened", "s", opened, aim=2)
+        yield Figure(f"{page}, size", "MB", [megabytes], aim=10)
+        yield Curve("The page of many tests", "tests", "seconds", lines)
+        for what, exchanges in (("equal", life("stuck", polls)), ("all different", changing)):
+            one = [record("test_it", exchanges)]
+            written, opened, megabytes = written_and_opened(chrome, one, rounds)
+            page = f"the page of one test of {polls:,} polls, {what}"
+            yield Figure(f"{page}, written", "s", written)
+            yield Figure(f"{page}, opened", "s", opened)
+            yield Figure(f"{page}, size", "MB", [megabytes])
     finally:
-        browser.quit()
-
-
-if __name__ == "__main__":
-    main()
+        chrome.quit()

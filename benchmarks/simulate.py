@@ -1,60 +1,54 @@
-"""The simulator beside the peers, and how its cost grows: ``python benchmarks/simulate.py``."""
+"""Simulator."""
 
 from __future__ import annotations
 
-import gc
 import http.client
 import json
 import logging
-import sys
-import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from unittest import mock
 
 import gradient
 import httpx
-import requests
 import respx
 from pytest_httpserver import HTTPServer
 
+from benchmarks.bare import bare_session, bare_transport
+from benchmarks.figures import PROCESSOR, Curve, Figure, paired, processor_seconds, seconds
 from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.api.client import IndexingJobClient
 from pytest_indexjob.exchange import Journal, Request
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.simulation.server import LoopbackServer
 from pytest_indexjob.simulation.simulator import Simulator
-from pytest_indexjob.virtual_time.time_functions import REAL
 from pytest_indexjob.virtual_time.time_patches import TimePatches, VirtualClock
 
-EIGHT_HOURS = 8 * 3600.0
-POLLS = 5761  # one every 5 s, and the last
-ROUNDS = 5
+LIBRARIES = ("gradient", "httpx", "requests", "respx", "pytest-httpserver")
+NOTES = (
+    "a job that is polled every 5 s through 8 hours (5,761 polls), and how a poll's cost grows. All"
+    " sides hand out the same bodies; those of the limits, the same clients over a transport"
+    " that does nothing else, are computed before the time is taken. Times are the"
+    " processor's, but for the servers."
+)
 HEADERS = {"Authorization": "Bearer any"}
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
+# The fewest seconds for which the job is polled every 5 s.
+duration = 8 * 3600.0
 
 
-def best(*works: Callable[[], float]) -> list[float]:
-    """The shortest seconds of each, of some rounds in which they take turns."""
-    rounds = [[work() for work in works] for _ in range(ROUNDS)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def polls() -> int:
+    return int(duration / 5) + 1
 
 
 def answers() -> Callable[[], bytes]:
     """The bodies of the same life, for a trivial transport, computed before the time is taken."""
     simulator = Simulator(clock := VirtualClock(), requests_per_hour=None)
-    job = simulator.start("completed", duration=EIGHT_HOURS)
+    job = simulator.start("completed", duration=duration)
     ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(HEADERS.items()))
     bodies = []
-    for _ in range(POLLS):
+    for _ in range(polls()):
         bodies.append(simulator.handle(ask).body)
         clock.sleep(5)
     return iter(bodies).__next__
@@ -72,21 +66,20 @@ def gradient_simulated() -> float:
     clock = VirtualClock()
     interception = Interception(Journal(), clock)
     simulator = Simulator(clock, journal=interception.journal)
-    simulator.start("completed", duration=EIGHT_HOURS)
+    simulator.start("completed", duration=duration)
     interception.simulate(simulator)
     client = gradient.Gradient(access_token="any")
-    timer = REAL["perf_counter"]
     interception.start()
     patches = TimePatches(clock)
     patches.start()
     try:
-        began = timer()
+        began = PROCESSOR()
         wait(client)
-        return timer() - began
+        return PROCESSOR() - began
     finally:
         patches.stop()
         interception.stop()
-        assert len(interception.journal) == POLLS
+        assert len(interception.journal) == polls()
 
 
 @contextmanager
@@ -103,56 +96,38 @@ def gradient_respx() -> float:
             side_effect=lambda _: httpx.Response(200, content=give(), headers=headers)
         )
         client = gradient.Gradient(access_token="any")
-        return seconds(lambda: wait(client))
+        return processor_seconds(lambda: wait(client))
 
 
-def gradient_transport() -> float:
-    give = answers()
-    headers = {"Content-Type": "application/json"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=give(), headers=headers))
-    client = gradient.Gradient(access_token="any", http_client=httpx.Client(transport=transport))
+def gradient_bare() -> float:
+    http = httpx.Client(transport=bare_transport(answers()))
+    client = gradient.Gradient(access_token="any", http_client=http)
     with no_sleep():
-        return seconds(lambda: wait(client))
+        return processor_seconds(lambda: wait(client))
 
 
 def own_client() -> float:
     clock = VirtualClock()
     interception = Interception(Journal(), clock).start()
     simulator = Simulator(clock, journal=interception.journal)
-    simulator.start("completed", duration=EIGHT_HOURS)
+    simulator.start("completed", duration=duration)
     interception.simulate(simulator)
     try:
         client = IndexingJobClient("any", session=interception.session(), clock=clock)
-        return seconds(lambda: client.wait(UUID, timeout=10 * 3600))
+        return processor_seconds(lambda: client.wait(UUID, timeout=10 * 3600))
     finally:
         interception.stop()
 
 
-def trivial_adapter() -> float:
-    """The same client over an adapter that does nothing but give the next body."""
-    from requests.adapters import BaseAdapter
-
-    give = answers()
-
-    class Adapter(BaseAdapter):
-        def send(self, request, **_):  # type: ignore[no-untyped-def,override]
-            response = requests.Response()
-            response.status_code, response.request, response.url = 200, request, request.url
-            response._content = give()
-            response.headers["Content-Type"] = "application/json"
-            return response
-
-        def close(self) -> None:
-            pass
-
-    session = requests.Session()
+def own_client_bare() -> float:
+    session = bare_session(answers())
     session.trust_env = False
-    session.mount("https://", Adapter())
     client = IndexingJobClient("any", session=session, clock=VirtualClock())
-    return seconds(lambda: client.wait(UUID, timeout=10 * 3600))
+    return processor_seconds(lambda: client.wait(UUID, timeout=10 * 3600))
 
 
 def poll_among(jobs: int) -> float:
+    """Microseconds of one poll."""
     simulator = Simulator(VirtualClock(), requests_per_hour=None, requests_per_minute=None)
     for _ in range(jobs - 1):
         simulator.start("completed")
@@ -160,14 +135,15 @@ def poll_among(jobs: int) -> float:
         "GET", f"{API_URL}{JOBS_PATH}/{simulator.start('completed').uuid}", tuple(HEADERS.items())
     )
 
-    def polls() -> None:
+    def ask_often() -> None:
         for _ in range(5000):
             simulator.handle(ask)
 
-    return best(lambda: seconds(polls))[0] / 5000
+    return processor_seconds(ask_often) / 5000 * 1e6
 
 
 def memory_of(jobs: int) -> float:
+    """Megabytes."""
     tracemalloc.start()
     simulator = Simulator(VirtualClock())
     for _ in range(jobs):
@@ -178,80 +154,69 @@ def memory_of(jobs: int) -> float:
     return size / 1e6
 
 
-def many_sources() -> float:
+def many_sources(data_sources: int) -> float:
+    """Milliseconds in which a job is answered and its body parsed."""
     simulator = Simulator(VirtualClock())
-    job = simulator.start("many-data-sources", data_sources=10_000, files=50_000)
+    job = simulator.start("many-data-sources", data_sources=data_sources, files=50_000)
     ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(HEADERS.items()))
     simulator.clock.advance(400)  # type: ignore[attr-defined]
-    return seconds(lambda: json.loads(simulator.handle(ask).body))
+    return 1000 * processor_seconds(lambda: json.loads(simulator.handle(ask).body))
 
 
-def requests_a_second(port: int, path: str) -> float:
+def requests_a_second(port: int, path: str, count: int) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def ask() -> None:
-        for _ in range(2000):
+        for _ in range(count):
             connection.request("GET", path, headers=HEADERS)
             connection.getresponse().read()
 
-    rate = 2000 / best(lambda: seconds(ask))[0]
+    rate = count / seconds(ask)
     connection.close()
     return rate
 
 
-def servers() -> tuple[float, float]:
+def servers(rounds: int, count: int) -> list[list[float]]:
+    """Requests a second on one connection: of the loopback server and of pytest-httpserver."""
     simulator = Simulator(VirtualClock(), requests_per_hour=None, requests_per_minute=None)
-    job = simulator.start("stuck")
-    path = f"{JOBS_PATH}/{job.uuid}"
+    path = f"{JOBS_PATH}/{simulator.start('stuck').uuid}"
     server = LoopbackServer(simulator.handle).start()
-    ours = requests_a_second(server.port, path)
-    server.stop()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request would slow it
-    with HTTPServer() as peer:
-        peer.expect_request(path).respond_with_data(answers()(), content_type="application/json")
-        return ours, requests_a_second(peer.port, path)
+    try:
+        with HTTPServer() as peer:
+            body = answers()()
+            peer.expect_request(path).respond_with_data(body, content_type="application/json")
+            return paired(
+                rounds,
+                lambda: requests_a_second(server.port, path, count),
+                lambda: requests_a_second(peer.port, path, count),
+            )
+    finally:
+        server.stop()
 
 
-def main() -> None:
-    # What all these libraries hold is not to be looked through for garbage on behalf of one of
-    # them.
-    gc.collect()
-    gc.freeze()
-    names = ("pytest-indexjob", "gradient", "httpx", "requests", "respx", "pytest-httpserver")
-    print(
-        ", ".join(f"{name} {version(name)}" for name in names),
-        f"on Python {sys.version.split()[0]}\n",
-    )
-    ours, peer, limit = best(gradient_simulated, gradient_respx, gradient_transport)
-    print(
-        f"gradient, {POLLS} polls: simulator {ours:.2f} s, respx {peer:.2f} s, MockTransport"
-        f" {limit:.2f} s"
-    )
-    print(
-        f"    against respx {ours / peer:.2f} (at most 1), against MockTransport {ours / limit:.2f}"
-        " (at most 1.3)"
-    )
-    ours, limit = best(own_client, trivial_adapter)
-    print(
-        f"own client, {POLLS} polls: {ours:.2f} s, trivial adapter {limit:.2f} s:"
-        f" {ours / limit:.2f} (at most 1.3)"
-    )
-    few, many = poll_among(10), poll_among(100_000)
-    print(
-        f"a poll among 10 jobs {few * 1e6:.1f} us, among 100,000 {many * 1e6:.1f} us:"
-        f" {many / few:.2f}"
-    )
-    print(f"100,000 jobs: {memory_of(100_000):.0f} MB (under 200)")
-    print(
-        f"a job of 10,000 data sources: {best(many_sources)[0] * 1e3:.0f} ms with its parsing"
-        " (under 50)"
-    )
-    ours, peer = servers()
-    print(
-        f"server: {ours:.0f} requests a second, pytest-httpserver {peer:.0f}: {ours / peer:.1f}"
-        " times"
-    )
-
-
-if __name__ == "__main__":
-    main()
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    global duration
+    duration, rounds, count = (600.0, 1, 100) if quick else (8 * 3600.0, 3, 2000)
+    ours, peer, limit = paired(rounds, gradient_simulated, gradient_respx, gradient_bare)
+    what = "`gradient`, by interception"
+    yield Figure(what, "s", ours, "the same under respx", peer, 1)
+    yield Figure(what, "s", ours, "the same over a bare transport", limit, 1.3)
+    ours, limit = paired(rounds, own_client, own_client_bare)
+    yield Figure("own client", "s", ours, "the same over a bare transport", limit, 1.3)
+    sizes = (10, 100) if quick else (10, 100, 1_000, 10_000, 100_000)
+    grown = paired(rounds, *(lambda size=size: poll_among(size) for size in sizes))
+    jobs = f"{sizes[-1]:,} jobs"
+    yield Figure(f"a poll among {jobs}", "µs", grown[-1], "among 10", grown[0], 1.2)
+    yield Figure(f"memory of {jobs}", "MB", [memory_of(sizes[-1])], aim=200)
+    points = list(zip(sizes, map(min, grown), strict=True))
+    yield Curve("A poll among many jobs", "jobs", "µs a poll", {"a poll": points})
+    sizes = (10, 100) if quick else (10, 100, 1_000, 10_000)
+    grown = paired(rounds, *(lambda size=size: many_sources(size) for size in sizes))
+    what = f"a job of {sizes[-1]:,} data sources, answered and parsed"
+    yield Figure(what, "ms", grown[-1], aim=50)
+    points = list(zip(sizes, map(min, grown), strict=True))
+    yield Curve("A job of many data sources", "data sources", "ms a poll", {"a poll": points})
+    ours, peer = servers(rounds, count)
+    what = "the loopback server, on one connection"
+    yield Figure(what, "requests a second", ours, "pytest-httpserver", peer, 1, at_least=True)

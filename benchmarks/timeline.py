@@ -1,20 +1,20 @@
-"""What the timeline costs: `python benchmarks/timeline.py`."""
+"""Timeline."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import statistics
 import threading
 import time
+from collections.abc import Iterator
 from unittest import mock
 
 import gradient
 import httpx
 import pydo
-import requests
 from azure.core.pipeline.transport import RequestsTransport
 
+from benchmarks.bare import bare_session, bare_transport
+from benchmarks.figures import Curve, Figure, paired
 from pytest_indexjob import Simulator, VirtualClock
 from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.exchange import Journal, Request
@@ -23,31 +23,35 @@ from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 REAL = time.perf_counter
 PROCESSOR = time.process_time
-ROUNDS = 3
-EIGHT_HOURS = 8 * 3600.0
-POLLS = 5761  # one every 5 s, and the last
+LIBRARIES = ("gradient", "pydo", "httpx", "requests")
+NOTES = (
+    "sleeps on a virtual clock; and a job that an SDK polls every 5 s for 2 hours (1,441 polls), in"
+    " processor time, against the same over a transport that only hands out bodies and a sleep"
+    " that does nothing. The bare transport of `pydo` stands above urllib3, whose work it saves."
+)
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
-JSON = {"Content-Type": "application/json"}
+duration = 2 * 3600.0
 
 
-def taken(work):
-    """Real and processor seconds of the work on a clock of its own, the best of some rounds."""
-    rounds = []
-    for _ in range(ROUNDS):
-        patches = TimePatches(VirtualClock())
-        began, used = REAL(), PROCESSOR()
-        patches.start()
-        try:
-            work()
-        finally:
-            patches.stop()
-        rounds.append((REAL() - began, PROCESSOR() - used))
-    return [min(each) for each in zip(*rounds, strict=True)]
+def polls_needed():
+    return int(duration / 5) + 1
 
 
-def threads_that_sleep():
+def on_a_clock(work):
+    """Real seconds of the work on a clock of its own."""
+    patches = TimePatches(VirtualClock())
+    began = REAL()
+    patches.start()
+    try:
+        work()
+    finally:
+        patches.stop()
+    return REAL() - began
+
+
+def threads_that_sleep(sleeps):
     def work():
-        for _ in range(1000):
+        for _ in range(sleeps):
             time.sleep(1)
 
     threads = [threading.Thread(target=work) for _ in range(10)]
@@ -57,9 +61,9 @@ def threads_that_sleep():
         thread.join()
 
 
-def tasks_that_sleep():
+def tasks_that_sleep(sleeps):
     async def work():
-        for _ in range(1000):
+        for _ in range(sleeps):
             await asyncio.sleep(1)
 
     async def main():
@@ -68,7 +72,7 @@ def tasks_that_sleep():
     asyncio.run(main())
 
 
-def heartbeat():
+def heartbeat(hours):
     stop = threading.Event()
 
     def beat():
@@ -77,46 +81,40 @@ def heartbeat():
 
     thread = threading.Thread(target=beat)
     thread.start()
-    time.sleep(8 * 3600)
+    time.sleep(hours * 3600)
     stop.set()
     thread.join()
 
 
-def heartbeat_of_a_task():
+def heartbeat_of_a_task(hours):
     async def main():
         async def beat():
             while True:
                 await asyncio.sleep(1)
 
         task = asyncio.create_task(beat())
-        await asyncio.sleep(8 * 3600)
+        await asyncio.sleep(hours * 3600)
         task.cancel()
 
     asyncio.run(main())
 
 
 def nothing():
-    rounds = []
-    for _ in range(200):
-        patches = TimePatches(VirtualClock())
-        began = REAL()
-        patches.start()
-        patches.stop()
-        rounds.append(REAL() - began)
-    return statistics.median(rounds)
-
-
-# The eight-hour job polled every 5 s by an SDK, against the same over a transport that only hands
-# out bodies and a sleep that does nothing.
+    """Milliseconds of a clock that nobody waits on."""
+    patches = TimePatches(VirtualClock())
+    began = REAL()
+    patches.start()
+    patches.stop()
+    return 1000 * (REAL() - began)
 
 
 def bodies():
     """The bodies of the same life, computed before the time is taken."""
     simulator = Simulator(clock := VirtualClock(), requests_per_hour=None)
-    job = simulator.start("completed", duration=EIGHT_HOURS)
+    job = simulator.start("completed", duration=duration)
     ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", (("Authorization", "Bearer any"),))
     found = []
-    for _ in range(POLLS):
+    for _ in range(polls_needed()):
         found.append(simulator.handle(ask).body)
         clock.sleep(5)
     return iter(found).__next__
@@ -127,14 +125,14 @@ def simulated(poll):
     clock = VirtualClock()
     interception = Interception(Journal(), clock)
     simulator = Simulator(clock, journal=interception.journal)
-    simulator.start("completed", duration=EIGHT_HOURS)
+    simulator.start("completed", duration=duration)
     interception.simulate(simulator)
     interception.start()
     patches = TimePatches(clock)
     patches.start()
     try:
         began = PROCESSOR()
-        assert poll(None) == POLLS
+        assert poll(None) == polls_needed()
         return PROCESSOR() - began
     finally:
         patches.stop()
@@ -150,14 +148,12 @@ def bare(poll):
     give = bodies()
     with mock.patch("time.sleep"), mock.patch("asyncio.sleep", no_sleep):
         began = PROCESSOR()
-        assert poll(give) == POLLS
+        assert poll(give) == polls_needed()
         return PROCESSOR() - began
 
 
 def transport(give):
-    if give is None:
-        return None
-    return httpx.MockTransport(lambda _: httpx.Response(200, content=give(), headers=JSON))
+    return None if give is None else bare_transport(give)
 
 
 def gradient_sync(give):
@@ -184,29 +180,10 @@ def gradient_async(give):
     return asyncio.run(main())
 
 
-class Bodies(requests.adapters.BaseAdapter):
-    """A transport of requests that only hands out bodies."""
-
-    def __init__(self, give):
-        super().__init__()
-        self.give = give
-
-    def send(self, request, **_):
-        response = requests.Response()
-        response.status_code, response.request, response.url = 200, request, request.url
-        response.raw = io.BytesIO(self.give())
-        response.headers.update(JSON)
-        return response
-
-    def close(self):
-        pass
-
-
 def pydo_sync(give):
     options = {}
     if give is not None:
-        session = requests.Session()
-        session.mount("https://", Bodies(give))
+        session = bare_session(give)
         options["transport"] = RequestsTransport(session=session, session_owner=False)
     client = pydo.Client(token="any", **options)
     polls = 1
@@ -216,13 +193,32 @@ def pydo_sync(give):
     return polls
 
 
-if __name__ == "__main__":
-    for work in (threads_that_sleep, tasks_that_sleep, heartbeat, heartbeat_of_a_task):
-        real, processor = taken(work)
-        print(f"{work.__name__}: {real:.2f} s, {processor:.2f} s of a processor")
-    print(f"a test that asks for the clock and never sleeps: {nothing() * 1000:.2f} ms")
-    for poll in (gradient_sync, gradient_async, pydo_sync):
-        rounds = [(simulated(poll), bare(poll)) for _ in range(ROUNDS)]
-        ours, limit = (min(each) for each in zip(*rounds, strict=True))
-        ratio = statistics.median(one / other for one, other in rounds)
-        print(f"{poll.__name__}: {ours:.2f} s against {limit:.2f} s, median ratio {ratio:.2f}")
+def measure(*, quick: bool) -> Iterator[Figure | Curve]:
+    global duration
+    duration, rounds = (300.0, 1) if quick else (2 * 3600.0, 5)
+    sleeps, hours = (20, 0.02) if quick else (1_000, 8)
+    for what, work, aim in (
+        (f"10 threads of {sleeps:,} sleeps", lambda: threads_that_sleep(sleeps), 2),
+        (f"100 tasks of {sleeps:,} sleeps", lambda: tasks_that_sleep(sleeps), 2),
+        (f"a thread's heartbeat of 1 s through {hours} hours", lambda: heartbeat(hours), 3),
+        (f"a task's heartbeat of 1 s through {hours} hours", lambda: heartbeat_of_a_task(hours), 3),
+    ):
+        (times,) = paired(min(rounds, 3), lambda work=work: on_a_clock(work))
+        yield Figure(what, "s", times, aim=aim)
+    what = "a test that asks for the clock and never sleeps"
+    yield Figure(what, "ms", [nothing() for _ in range(10 * rounds)], aim=1)
+    sizes = (10, 20) if quick else (10, 100, 1_000)
+    lines = {
+        name: [(size, on_a_clock(lambda size=size, work=work: work(size))) for size in sizes]
+        for name, work in (("10 threads", threads_that_sleep), ("100 tasks", tasks_that_sleep))
+    }
+    yield Curve("Sleeps on the virtual clock", "sleeps each", "real seconds", lines)
+    for what, poll in (
+        ("`gradient`", gradient_sync),
+        ("`gradient`, async", gradient_async),
+        ("`pydo`", pydo_sync),
+    ):
+        ours, limit = paired(
+            rounds, lambda poll=poll: simulated(poll), lambda poll=poll: bare(poll)
+        )
+        yield Figure(what, "s", ours, "the same over a bare transport", limit, 1.3)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from pytest_indexjob import strategies as strategies
@@ -110,7 +110,11 @@ __all__ = sorted({"__version__", *_HOME, *_MODULES} - {"strategies"})  # noqa: P
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        value: Any = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        try:
+            value: Any = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+        except ImportError as error:
+            # So that `hasattr`, `help` and pydoc work where an extra is not installed.
+            raise AttributeError(str(error)) from None
     elif name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     else:
@@ -120,4 +124,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "strategies"])
+    optional = ["strategies"] if importlib.util.find_spec("hypothesis") else []
+    return sorted([*__all__, *optional])

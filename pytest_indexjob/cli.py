@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_indexjob import __version__
 from pytest_indexjob.api.errors import IndexJobError
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from pytest_indexjob.exchange import Response
     from pytest_indexjob.recording.cassette import Recording
 
+_File = TypeVar("_File")
 OK, FINDINGS, USAGE = 0, 1, 2
 # What a shell reports of a command that writes into a pipe which nobody reads any more.
 _BROKEN_PIPE = 141
+_BASE_URL = (
+    "the API's address (default: https://api.digitalocean.com); the token is read from"
+    " DIGITALOCEAN_ACCESS_TOKEN"
+)
 _STATUSES = "exit status: 0 no problems, 1 problems were found, 2 the command could not run"
 
 
@@ -52,15 +57,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-indexjob",
-        description="Recordings and a simulator of indexing jobs.",
+        description="Look after recordings of indexing jobs, and serve a simulator of them.",
         epilog=_STATUSES,
     )
     parser.add_argument("--version", action="version", version=f"pytest-indexjob {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        metavar="SHELL",
+        help=(
+            "print what makes the shell (bash, zsh or tcsh) complete this command; needs"
+            " `pip install pytest-indexjob[completion]`"
+        ),
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     adders = (_add_list, _add_serve, _add_record, _add_show, _add_audit, _add_drift, _add_coverage)
     for add in adders:
         add(commands)
     return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Print the shell's completion script, made from the parser by shtab, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, *__: Any) -> None:
+        try:
+            import shtab
+        except ImportError:
+            parser.error(
+                "--print-completion needs shtab: pip install 'pytest-indexjob[completion]'"
+            )
+        _add_completions(parser, shtab.FILE)
+        _say(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def _add_completions(parser: argparse.ArgumentParser, files: Any) -> None:
+    """Say which arguments are files, and which scenarios there are."""
+    from pytest_indexjob.simulation import scenarios
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _add_completions(command, files)
+        elif action.type is Path or action.metavar == "FILE":
+            action.complete = files  # type: ignore[attr-defined]  # what shtab looks for
+        elif action.dest == "scenario":
+            action.choices = scenarios.names()
 
 
 def _command(
@@ -81,11 +125,29 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+def _counted(files: Sequence[_File]) -> Iterator[_File]:
+    """The same files, while a line on the terminal says how many of them are done.
+
+    Nothing is shown where standard error is no terminal.
+    """
+    if len(files) < 2 or not sys.stderr.isatty():
+        yield from files
+        return
+    line = ""
+    try:
+        for at, file in enumerate(files):
+            line = f"{at} of {len(files)} files"
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)  # noqa: T201
+            yield file
+    finally:
+        print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
 # list
 
 
 def _add_list(commands: Any) -> None:
-    text = "list what there is: recordings, scenarios, faults or calls"
+    text = "list the shipped recordings, the scenarios, the faults, or the calls of the API"
     parser = _command(commands, "list", text, "pytest-indexjob list scenarios", _list)
     parser.add_argument("kind", choices=tuple(_LISTS), help="what to list")
 
@@ -145,30 +207,33 @@ def _add_serve(commands: Any) -> None:
         commands, "serve", "serve the simulator to clients in any language", example, _serve
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="listen on this port of 127.0.0.1 (any free one)"
+        "--port", type=int, default=0, help="the port of 127.0.0.1 (default: any free port)"
     )
     parser.add_argument(
         "--scenario",
         default="completed",
-        help="the scenario of the jobs that clients start (completed)",
+        metavar="NAME",
+        help="the scenario of every job that a client starts (default: completed)",
     )
     parser.add_argument(
         "--step-per-poll",
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="each GET moves the clock by so many seconds (5)",
+        help="the seconds by which each GET moves the simulator's clock forward (default: 5)",
     )
-    parser.add_argument("--token", help="accept this token only (any token)")
+    parser.add_argument("--token", help="the only token to accept (default: any token)")
     parser.add_argument(
-        "--log", metavar="FILE", help="write a line for each request to this file (standard output)"
+        "--log",
+        metavar="FILE",
+        help="append a line for each request to this file (default: standard output)",
     )
     parser.add_argument(
         "--documented-example",
         action="store_true",
         help=(
-            "answer every call with the published reference's example, whatever the uuid and the"
-            " token"
+            "answer every call with the example of the published API reference, whatever the uuid"
+            " and the token"
         ),
     )
 
@@ -249,7 +314,7 @@ def _add_record(commands: Any) -> None:
     example = (
         "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
     )
-    text = "poll a live job to its end and record its whole life; can be interrupted and resumed"
+    text = "poll a live job to its end, and record its whole life; Ctrl-C stops, a new run resumes"
     parser = _command(commands, "record", text, example, _record)
     parser.add_argument("uuid", help="the job's uuid")
     parser.add_argument(
@@ -260,18 +325,16 @@ def _add_record(commands: Any) -> None:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="seconds between polls (5)",
+        help="seconds between two polls (default: 5)",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=86400.0,
         metavar="SECONDS",
-        help="give up after so many seconds (a day)",
+        help="give up after so many seconds (default: 86400, a day)",
     )
-    parser.add_argument(
-        "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
-    )
+    parser.add_argument("--base-url", metavar="URL", help=_BASE_URL)
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -291,7 +354,7 @@ def _record(options: argparse.Namespace) -> int:
         job = recorder.record(
             poll_interval=options.poll_interval,
             timeout=options.timeout,
-            on_poll=lambda job: _say(_progress(job)),
+            on_poll=lambda job: _say(_standing(job)),
         )
     except BaseException:
         if part_of(options.output).exists():
@@ -304,7 +367,7 @@ def _record(options: argparse.Namespace) -> int:
     return OK
 
 
-def _progress(job: IndexingJob) -> str:
+def _standing(job: IndexingJob) -> str:
     return (
         f"{job.status.name} {job.phase.name} {job.indexed_file_count}/{job.total_file_count} files,"
         f" {job.failed_item_count} failed"
@@ -326,22 +389,26 @@ def _add_show(commands: Any) -> None:
     shown.add_argument(
         "file", nargs="?", type=Path, help="a cassette's file, or the name of a shipped recording"
     )
-    shown.add_argument("--scenario", metavar="NAME", help="a scenario of the simulator, polled")
+    shown.add_argument("--scenario", metavar="NAME", help="poll a job of this scenario to its end")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
-        help="as an HTML page; needs `pip install pytest-indexjob[report]`",
+        help="write an HTML page to this file; needs `pip install pytest-indexjob[report]`",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="leave nothing out")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show all lines, and whole answers"
+    )
     parser.add_argument(
         "--poll-interval",
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="show the polls as so many seconds apart: recordings keep no times (5)",
+        help=(
+            "seconds between two polls (default: 5); a recording does not say when its polls were"
+        ),
     )
 
 
@@ -366,7 +433,9 @@ def _show(options: argparse.Namespace) -> int:
             story_text(exchanges, redact=redact, width=width, color=color, verbose=options.verbose)
         )
         return OK
-    record = record_test(name, "recorded", 0.0, exchanges, redact=redact)
+    record = record_test(
+        name, "simulated" if options.scenario else "recorded", 0.0, exchanges, redact=redact
+    )
     if options.json:
         _say(json.dumps(record, indent=2))
     else:
@@ -429,14 +498,14 @@ def _recordings(paths: Sequence[Path]) -> list[Recording]:
     files = [file for path in paths for file in _files(path)]
     if not files:
         raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
-    return [load(file) for file in files]
+    return [load(file) for file in _counted(files)]
 
 
 # audit
 
 
 def _add_audit(commands: Any) -> None:
-    text = "find secrets, damage, jobs that never end and unknown values in cassettes"
+    text = "find secrets, damage, unknown values, and jobs without an end in cassettes"
     parser = _command(
         commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit
     )
@@ -448,15 +517,15 @@ def _add_audit(commands: Any) -> None:
         help="cassettes, folders of cassettes, or names of shipped recordings",
     )
     parser.add_argument(
-        "--max-age", type=float, metavar="DAYS", help="report recordings that are older"
+        "--max-age", type=float, metavar="DAYS", help="report recordings older than so many days"
     )
     parser.add_argument(
         "--used",
         type=Path,
         metavar="FILE",
-        help="report cassettes that are not in this list, which --indexjob-used-file wrote",
+        help="report cassettes that are not in this list; pytest --indexjob-used-file writes it",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -476,6 +545,7 @@ def _audit(options: argparse.Namespace) -> int:
         secrets=environment_secrets(os.environ),
         max_age_days=options.max_age,
         used=used,
+        each=_counted,
     )
     _say(findings_json(findings) if options.json else findings_text(findings))
     return FINDINGS if any(each.severity != "info" for each in findings) else OK
@@ -485,7 +555,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _add_drift(commands: Any) -> None:
-    text = "compare recorded answers with the contract"
+    text = "compare recorded answers with the API's contract"
     parser = _command(
         commands, "drift", text, "pytest-indexjob drift tests/cassettes --spec openapi.yaml", _drift
     )
@@ -500,17 +570,15 @@ def _add_drift(commands: Any) -> None:
         "--spec",
         type=Path,
         metavar="FILE",
-        help="compare with this OpenAPI document (the published contract as this version knows it)",
+        help="an OpenAPI document to compare with (default: the contract that is built in)",
     )
     parser.add_argument(
         "--live",
         metavar="UUID",
-        help="ask the live service for this job, and compare its answer too",
+        help="also ask the live service for the job of this uuid, and compare its answers",
     )
-    parser.add_argument(
-        "--base-url", help="where the API is; the token is in DIGITALOCEAN_ACCESS_TOKEN"
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--base-url", metavar="URL", help=_BASE_URL)
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _drift(options: argparse.Namespace) -> int:
@@ -518,7 +586,7 @@ def _drift(options: argparse.Namespace) -> int:
     from pytest_indexjob.upkeep.openapi import load_openapi
 
     if not options.paths and not options.live:
-        raise ValueError("name cassettes, or a live job by --live UUID")
+        raise ValueError("name the cassettes to compare, or a live job by --live UUID")
     recordings = _recordings(options.paths) if options.paths else []
     if options.live:
         from pytest_indexjob.api.calls import API_URL
@@ -526,7 +594,7 @@ def _drift(options: argparse.Namespace) -> int:
 
         recordings.append(ask_once(options.live, base_url=options.base_url or API_URL))
     schema = load_openapi(options.spec) if options.spec else None
-    differences = drift(recordings, schema=schema)
+    differences = drift(_counted(recordings), schema=schema)
     _say(differences_json(differences) if options.json else differences_text(differences))
     return FINDINGS if any(each.severity != "info" for each in differences) else OK
 
@@ -535,28 +603,32 @@ def _drift(options: argparse.Namespace) -> int:
 
 
 def _add_coverage(commands: Any) -> None:
-    text = "add up outcome coverage of several runs"
+    text = "add up the outcome coverage of several runs"
     example = "pytest-indexjob coverage combine shard-*.json -o all.json"
     parser = _command(commands, "coverage", text, example, _coverage)
     parser.add_argument(
         "action",
         choices=("combine", "report"),
-        help="combine: write one file; report: print the table",
+        help="combine: write one file of several; report: print the table",
     )
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="what --indexjob-coverage-file wrote"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="what pytest --indexjob-coverage-file wrote",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the file that combine writes"
     )
     parser.add_argument(
-        "--skip-broken", action="store_true", help="leave out files that can't be read"
+        "--skip-broken", action="store_true", help="leave out the files that can't be read"
     )
     parser.add_argument(
         "--fail-under",
         type=float,
         metavar="PERCENT",
-        help="exit with status 1 below this percentage",
+        help="exit with status 1 if less than this percentage is covered",
     )
 
 

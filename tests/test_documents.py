@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -92,6 +93,26 @@ def test_every_example_of_hypothesis_runs_cold_and_warm(pytester, block):
         assert (pytester.path / ".hypothesis").exists() == exists
         done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
         done.assert_outcomes(passed=block.count("def test_"))
+
+
+def test_every_python_block_passes_mypy(tmp_path):
+    """Strictly, but for signatures without types: tests are mostly written so."""
+    pytest.importorskip("mypy", reason="needs mypy: pip install '.[lint]'")
+    for each in blocks("python"):
+        name = re.sub(r"\W", "_", each.id)
+        (tmp_path / f"{name}.py").write_text(*each.values)
+    untyped = ("--allow-untyped-defs", "--allow-incomplete-defs", "--allow-untyped-calls")
+    options = ("--config-file=", f"--cache-dir={tmp_path / 'cache'}", "--follow-imports=silent")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", *untyped, *options),
+            *("--ignore-missing-imports", *map(str, sorted(tmp_path.glob("*.py")))),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("block", blocks("ini"))
@@ -196,3 +217,10 @@ def test_troubleshooting_quotes_what_the_plugin_says():
         if part.strip(" .:,'\"") and part.strip(" .:,'\"") not in sources
     ]
     assert gone == [], "the plugin no longer says this: mend docs/troubleshooting.md"
+
+
+def test_the_changelog_begins_with_this_version_and_its_date():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    version, date = re.search(r"^## \[([^\]]+)\] - (.*)$", text, re.MULTILINE).groups()
+    assert version == pytest_indexjob.__version__
+    assert re.fullmatch(r"unreleased|\d{4}-\d\d-\d\d", date)

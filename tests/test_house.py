@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,14 +123,46 @@ def test_nobody_imports_the_client_for_a_constant():
 def test_every_public_name_loads_and_is_declared_to_type_checkers():
     for name in dir(pytest_indexjob):
         assert getattr(pytest_indexjob, name) is not None
-    declared = {
-        node.split(" as ")[1].rstrip(",")
-        for node in (PACKAGE / "__init__.py").read_text().splitlines()
-        if " as " in node
-    }
+    text = (PACKAGE / "__init__.py").read_text()
+    declared = set(re.findall(r" (\w+) as \1,?$", text, re.MULTILINE))
     assert declared == set(dir(pytest_indexjob)) - {"__version__"}
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = pytest_indexjob.nonsense
+
+
+WITHOUT_EXTRAS = """
+import sys
+for name in ("hypothesis", "jinja2", "jsonschema", "referencing", "shtab"):
+    sys.modules[name] = None
+
+import importlib.util
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: (
+    None if sys.modules.get(name, name) is None else find_spec(name)
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import pytest_indexjob as p; print(hasattr(p, 'strategies'))", "False"),
+        ("import pytest_indexjob as p; print('strategies' in dir(p))", "False"),
+        ("import pytest_indexjob; help(pytest_indexjob)", "class IndexingJob("),
+        ("import pydoc; print(pydoc.plain(pydoc.render_doc('pytest_indexjob')))", "assert_counts("),
+        (
+            "try:\n    from pytest_indexjob import strategies\n"
+            "except ImportError as error:\n    print(error)",
+            "pip install 'pytest-indexjob[hypothesis]'",
+        ),
+        ("from pytest_indexjob import *; print(Simulator)", "Simulator"),
+    ],
+)
+def test_the_package_can_be_looked_at_without_its_extras(code, said):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS + code], capture_output=True, text=True, check=True
+    )
+    assert said in done.stdout
 
 
 def test_the_package_itself_loads_nothing():

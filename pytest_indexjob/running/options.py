@@ -15,7 +15,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--indexjob-live",
         action="store_true",
         help=(
-            "let the real service answer: it is slow and costs money, and needs"
+            "let the real service answer, which is slow and costs money; the token is read from"
             " DIGITALOCEAN_ACCESS_TOKEN"
         ),
     )
@@ -24,8 +24,9 @@ def add_options(parser: pytest.Parser) -> None:
         choices=("none", "once", "new_episodes", "all", "rewrite"),
         default="none",
         help=(
-            "record marked tests from the real service, without secrets; the modes are vcrpy's, and"
-            " rewrite. Where CI is set, this option counts only on the command line itself"
+            "record the tests that have the mark from the real service, without secrets. The modes"
+            " are vcrpy's; rewrite records anew, and replaces a recording only if its tests passed"
+            " (default: none). Where CI is set, only the command line itself can ask for it"
         ),
     )
     group.addoption(
@@ -39,40 +40,41 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--indexjob-max-age",
         metavar="DAYS",
-        help=("fail tests whose recordings are more than DAYS days old; warn:DAYS only warns"),
+        help=("fail tests whose recordings are older than so many days; warn:DAYS only warns"),
     )
     group.addoption(
         "--indexjob-coverage",
         action="store_true",
         help=(
-            "print at the end which of the service's answers were given to tests that passed, and"
-            " which never were"
+            "print at the end which of the service's answers your passing tests were given, and"
+            " which they never were"
         ),
     )
     group.addoption(
         "--indexjob-coverage-fail-under",
         type=float,
         metavar="N",
-        help="fail the run if fewer than N percent of the answers were given",
+        help="fail the run if your tests were given less than N percent of the answers",
     )
     group.addoption(
         "--indexjob-coverage-file",
         metavar="FILE",
-        help="write the coverage as JSON; `pytest-indexjob coverage` adds up such files",
+        help="write the coverage to this file, as JSON; `pytest-indexjob coverage` adds up files",
     )
     group.addoption(
         "--indexjob-report",
         metavar="FILE",
-        help="write an HTML page with the story of every test",
+        help="write an HTML page with the story of every test to this file",
     )
     group.addoption(
         "--indexjob-used-file",
         metavar="FILE",
-        help="write as JSON which recordings were used; `pytest-indexjob audit` reads it",
+        help="list the recordings that were used in this file; `pytest-indexjob audit` reads it",
     )
     parser.addini(
         "indexjob_coverage_left_out",
-        "what coverage leaves out: an item and a reason a line, `http:409: we never start jobs`",
+        "what coverage leaves out; each line has an item and a reason:"
+        " `http:409: we never start jobs`",
         type="linelist",
         default=[],
     )
@@ -84,40 +86,43 @@ def add_options(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "indexjob_kept_headers",
-        "headers to keep in what is recorded, beside the usual ones: etag x-total-count set-cookie",
+        "headers that new recordings keep besides the usual headers, for example: etag"
+        " x-total-count",
         type="args",
         default=[],
     )
     parser.addini(
         "indexjob_kept_bodies",
-        "types of bodies to keep in what is recorded, beside JSON of the API: text/csv text/*",
+        "content types whose bodies new recordings keep, besides the API's JSON, for example:"
+        " text/csv text/*",
         type="args",
         default=[],
     )
     parser.addini(
         "indexjob_allowed_hosts",
-        "hosts that tests with this plugin may reach besides this machine: names, or patterns such"
-        " as *.example.com",
+        "hosts that tests with this plugin may reach besides this machine, for example:"
+        " db.internal *.example.com",
         type="args",
         default=[],
     )
     parser.addini(
         "indexjob_max_polls",
-        "requests in one test after which it fails as endless",
+        "fail a test as endless after so many requests",
         default="10000",
     )
     parser.addini(
         "indexjob_max_hours",
-        "hours of a test's clock after which it fails as endless",
+        "fail a test as endless after so many hours of its virtual clock",
         default="48",
     )
     parser.addini(
         "indexjob_stuck_after",
-        "real seconds in which nobody in a test with indexjob_clock moves, after which it fails",
+        "fail a test with indexjob_clock if no thread and no task goes on for so many real seconds",
         default="10",
     )
     parser.addini(
         "indexjob_clock_start",
-        "the moment at which a test's clock begins: an RFC 3339 time or seconds since the epoch",
+        "the time at which each test's virtual clock starts: an RFC 3339 time, or seconds since"
+        " the epoch",
         default="",
     )

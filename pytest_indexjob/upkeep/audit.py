@@ -24,7 +24,7 @@ from pytest_indexjob.recording.limits import LimitError, check_limits, check_siz
 from pytest_indexjob.upkeep.drift import can_compare, mismatches, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from pytest_indexjob.api.models import IndexingJob
     from pytest_indexjob.exchange import Interaction
@@ -86,6 +86,7 @@ def audit(
     max_age_days: float | None = None,
     used: Collection[Path] | None = None,
     now: float | None = None,
+    each: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> list[Finding]:
     """Everything wrong with the cassettes at these paths: files, or folders of YAML files.
 
@@ -94,6 +95,7 @@ def audit(
     present unless given), by its provenance's ``recorded_at``. ``used`` are the files that tests
     played; any other is reported. A YAML file that is no cassette gets one finding, of severity
     ``info``, which says that it was passed over. Links that lead out of a folder are not followed.
+    ``each`` is given the files, and hands them out again (to show how many are done, say).
     """
     if max_age_days is not None and not max_age_days >= 0:
         raise ValueError(f"max_age_days must be a number of days, not {max_age_days!r}")
@@ -103,7 +105,7 @@ def audit(
         None if used is None else {_resolved(path) for path in used},
         time.time() if now is None else now,
     )
-    found = [auditor.audit_file(path) for path in _files(paths)]
+    found = [auditor.audit_file(path) for path in each(_files(paths))]
     # The aliases of one YAML node are one place.
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -512,3 +513,79 @@ def test_a_reader_that_has_enough_is_no_error():
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+# completion, and what a terminal sees
+
+
+def completed(words, script):
+    """What bash offers for the last of the words."""
+    code = (
+        'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));'
+        ' COMP_LINE="$*"; COMP_POINT=${#COMP_LINE};'
+        ' name=$(complete -p pytest-indexjob | sed -E "s/.*-F ([^ ]+).*/\\1/");'
+        ' "$name" "$1" "${@: -1}" "${@: -2:1}"; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "--norc", "-c", code, "bash", str(script), "pytest-indexjob", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_names_and_files(run, tmp_path):
+    pytest.importorskip("shtab", reason="needs shtab: pip install '.[completion]'")
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
+    status, text, _ = run("--print-completion", "bash")
+    assert status == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(text)
+    assert completed(["se"], script) == ["serve"]
+    assert completed(["audit", "--max"], script) == ["--max-age"]
+    assert completed(["list", "scen"], script) == ["scenarios"]
+    assert completed(["serve", "--scenario", "part"], script) == ["partial"]
+    (tmp_path / "mine.yaml").touch()
+    mine = str(tmp_path / "mine.yaml")
+    assert completed(["show", mine[:-6]], script) == [mine]
+
+
+def test_completion_without_its_library_names_the_way_out(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    status, _, told = run("--print-completion", "zsh")
+    assert (status, "pip install 'pytest-indexjob[completion]'" in told) == (2, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("command", ["audit", "drift"])
+def test_a_terminal_sees_how_many_files_are_done(command, tmp_path):
+    import pty
+
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.yaml").write_text((SHIPPED / "completed.yaml").read_text())
+    words = [sys.executable, "-m", "pytest_indexjob", command, str(tmp_path)]
+    terminal, end = pty.openpty()
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=end, check=False)
+    os.close(end)
+    seen = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    assert "\r2 of 3 files" in seen
+    assert seen.endswith(f"\r{' ' * len('2 of 3 files')}\r")  # the line is gone in the end
+    piped = subprocess.run(words, capture_output=True, check=False)
+    assert (piped.stdout, piped.stderr) == (done.stdout, b"")
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome"), [(("partial",), "recorded"), (("--scenario", "stuck"), "simulated")]
+)
+def test_the_page_of_a_recording_or_a_scenario_speaks_of_no_tests(run, tmp_path, what, outcome):
+    pytest.importorskip("jinja2", reason="needs Jinja2: pip install '.[report]'")
+    page = tmp_path / "page.html"
+    assert run("show", *what, "--html", page)[0] == 0
+    text = page.read_text()
+    assert f'<span class="chip wait">{outcome}</span>' in text
+    assert "<h2 hidden>Tests</h2>" in text
+    assert re.search(r'<p class="sum">\d+ calls</p>', text)
+    assert "0.00 s</span>" not in text

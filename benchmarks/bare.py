@@ -1,0 +1,41 @@
+"""The limits: transports that only hand out bodies, for what a client itself costs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import httpx
+import requests
+from requests.adapters import BaseAdapter
+
+JSON = {"Content-Type": "application/json"}
+
+
+class BareAdapter(BaseAdapter):
+    """A transport of requests."""
+
+    def __init__(self, give: Callable[[], bytes]) -> None:
+        super().__init__()
+        self.give = give
+
+    def send(self, request, **_):
+        response = requests.Response()
+        response.status_code, response.request, response.url = 200, request, request.url
+        response.raw = io.BytesIO(self.give())
+        response.headers.update(JSON)
+        return response
+
+    def close(self):
+        pass
+
+
+def bare_session(give: Callable[[], bytes]) -> requests.Session:
+    session = requests.Session()
+    session.mount("https://", BareAdapter(give))
+    return session
+
+
+def bare_transport(give: Callable[[], bytes]) -> httpx.MockTransport:
+    """A transport of httpx."""
+    return httpx.MockTransport(lambda _: httpx.Response(200, content=give(), headers=JSON))

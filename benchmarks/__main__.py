@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import results
 
-PARTS = ("replay", "first_use", "simulate", "timeline", "coverage", "report", "ingest")
+PARTS = ("replay", "record", "first_use", "simulate", "timeline", "coverage", "report", "ingest")
 
 
 def main() -> None:

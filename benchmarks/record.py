@@ -1,8 +1,4 @@
-"""What a test costs that records to a cassette it shares: ``python benchmarks/record.py``.
-
-60 tests of 10 calls each record one cassette, in one run. The last five are compared with the
-second to the sixth: the first also pays for imports.
-"""
+"""Recording."""
 
 from __future__ import annotations
 
@@ -12,9 +8,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-ROUNDS, TESTS, CALLS = 5, 60, 10
+from benchmarks.figures import Figure
+
+CALLS = 10
+LIBRARIES = ("requests", "vcrpy")
+NOTES = (
+    "tests of 10 calls each, which record one cassette in one run. The last five are compared with"
+    " the second to the sixth: the first also pays for imports."
+)
 CONFTEST = """
 import json, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,11 +66,11 @@ def test_it(n, url):
 """
 
 
-def seconds(mode: str) -> list[float]:
+def times(mode: str, tests: int) -> list[float]:
     """What each of the tests took, in their order."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "conftest.py").write_text(CONFTEST)
-        Path(folder, "test_it.py").write_text(SUITE.format(tests=TESTS, calls=CALLS))
+        Path(folder, "test_it.py").write_text(SUITE.format(tests=tests, calls=CALLS))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         subprocess.run(
             [*command, f"--indexjob-record={mode}", "--rootdir=."],
@@ -79,19 +83,12 @@ def seconds(mode: str) -> list[float]:
     return taken
 
 
-def main() -> None:
+def measure(*, quick: bool) -> Iterator[Figure]:
+    tests, rounds = (12, 1) if quick else (60, 5)
     for mode in ("once", "new_episodes", "all"):
-        ratios, first = [], []
-        for _ in range(ROUNDS):
-            taken = seconds(mode)
-            begin, end = statistics.median(taken[1:6]), statistics.median(taken[-5:])
-            first.append(begin)
-            ratios.append(end / begin)
-        print(
-            f"{mode:13} one of the first {statistics.median(first) * 1e3:.0f} ms, one of the last"
-            f" {statistics.median(ratios):.2f} times that ({min(ratios):.2f} to {max(ratios):.2f})"
+        taken = [times(mode, tests) for _ in range(rounds)]
+        first = [statistics.median(each[1:6]) * 1e3 for each in taken]
+        last = [statistics.median(each[-5:]) * 1e3 for each in taken]
+        yield Figure(
+            f"one of the last of {tests} tests, {mode}", "ms", last, "one of the first", first
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -150,7 +150,17 @@ def _search(leaves: list[tuple[int, str]], known: list[str], effort: _Effort) ->
         yield from (Leak(line, kind) for kind in _kinds(leaf, known, effort))
 
 
-def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
+def _leaves(text: str) -> list[tuple[int, str, str]]:
+    """Every scalar of a YAML document, or the whole text where it can't be read as one."""
+    import yaml
+
+    try:
+        return list(_scalars(text))
+    except (yaml.YAMLError, ValueError):
+        return [(1, "", text)]
+
+
+def _scalars(text: str) -> Iterator[tuple[int, str, str]]:
     """Every scalar of a YAML document: its line, the name it stands under, its text.
 
     Nothing is constructed. What an alias stands for is given where it is written out.
@@ -160,28 +170,25 @@ def _leaves(text: str) -> Iterator[tuple[int, str, str]]:
     # For each list and mapping that is open: whether it is a mapping, and the name of what is next,
     # which is ``None`` where a mapping's key is next.
     opened: list[tuple[bool, str | None]] = []
-    try:
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if isinstance(event, yaml.CollectionEndEvent):
-                opened.pop()
-            elif isinstance(event, yaml.NodeEvent):
-                in_mapping, name = opened[-1] if opened else (False, "")
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                key = ""
-                if isinstance(event, yaml.ScalarEvent):
-                    key = event.value
-                    yield line, name or "", _scalar(event)
-                elif isinstance(event, yaml.AliasEvent):
-                    yield line, name or "", f"*{event.anchor}"
-                if in_mapping:
-                    opened[-1] = True, key if name is None else None
-                if isinstance(event, yaml.CollectionStartEvent):
-                    is_mapping = isinstance(event, yaml.MappingStartEvent)
-                    opened.append((is_mapping, None if is_mapping else name))
-                    if len(opened) > _DEEPEST:  # libyaml ends the process on deeper nesting
-                        raise ValueError
-    except (yaml.YAMLError, ValueError):
-        yield 1, "", text
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionEndEvent):
+            opened.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            in_mapping, name = opened[-1] if opened else (False, "")
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            key = ""
+            if isinstance(event, yaml.ScalarEvent):
+                key = event.value
+                yield line, name or "", _scalar(event)
+            elif isinstance(event, yaml.AliasEvent):
+                yield line, name or "", f"*{event.anchor}"
+            if in_mapping:
+                opened[-1] = True, key if name is None else None
+            if isinstance(event, yaml.CollectionStartEvent):
+                is_mapping = isinstance(event, yaml.MappingStartEvent)
+                opened.append((is_mapping, None if is_mapping else name))
+                if len(opened) > _DEEPEST:  # libyaml ends the process on deeper nesting
+                    raise ValueError
 
 
 def _scalar(event: Any) -> str:

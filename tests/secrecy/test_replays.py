@@ -161,8 +161,9 @@ def by_http_client(method, url, headers, body):
         connection.close()
 
 def by_httpx(method, url, headers, body):
-    answer = CLIENTS[0].request(method, url, headers=headers, content=body)
-    return answer.status_code, answer.content
+    with httpx.Client() as client:
+        answer = client.request(method, url, headers=headers, content=body)
+        return answer.status_code, answer.content
 
 def by_aiohttp(method, url, headers, body):
     async def ask():
@@ -171,8 +172,6 @@ def by_aiohttp(method, url, headers, body):
             async with asked as answer:
                 return answer.status, await answer.read()
     return asyncio.run(ask())
-
-CLIENTS = [httpx.Client()] if CLIENT == "httpx" else []
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.indexjob_cassette("mine")

@@ -18,7 +18,12 @@ PAGE = {"type": "integer", "minimum": 1, "maximum": 1000}
 
 
 def body(required=(), **properties):
-    return {"type": "object", "properties": properties, "required": list(required)}
+    # null stands for what is absent, as in protobuf's JSON.
+    shapes = {
+        name: shape if name in required else {"anyOf": [shape, {"type": "null"}]}
+        for name, shape in properties.items()
+    }
+    return {"type": "object", "properties": shapes, "required": list(required)}
 
 
 def texts(*names):

@@ -14,7 +14,7 @@ SHAPES = yaml.safe_load(Path(__file__).with_name("openapi-shapes.yaml").read_tex
 TEXT = {"type": "string"}
 UUID = {"type": "string", "minLength": 1}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9.-]{3,63}$"}
-PAGE = {"type": "integer", "minimum": 1, "maximum": 1000}
+PAGE = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 
 
 def body(required=(), **properties):

@@ -176,7 +176,7 @@ def schemathesis(session: nox.Session) -> None:
     session.install("-e", ".", "PyYAML", "schemathesis>=4")
     document = Path(session.create_tmp()) / "openapi.json"
     session.run("python", "tests/data/openapi_of_shapes.py", str(document))
-    with served(session) as url:
+    with served(session, "--token", "any") as url:
         options = ("--header", "Authorization: Bearer any", "--max-examples", "50", "--seed", "1")
         session.run("schemathesis", "run", str(document), "--url", url, *options, *session.posargs)
 

@@ -231,7 +231,8 @@ class Jobs(Resource):
         uuid = body.get("knowledge_base_uuid")
         if not isinstance(uuid, str) or not uuid:
             raise bad_argument("knowledge_base_uuid is required and must be a string")
-        sources = body.get("data_source_uuids") or []
+        sources = body.get("data_source_uuids")
+        sources = [] if sources is None else sources
         if not isinstance(sources, list) or not all(
             isinstance(each, str) and each for each in sources
         ):

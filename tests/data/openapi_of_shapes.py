@@ -14,11 +14,16 @@ SHAPES = yaml.safe_load(Path(__file__).with_name("openapi-shapes.yaml").read_tex
 TEXT = {"type": "string"}
 UUID = {"type": "string", "minLength": 1}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9.-]{3,63}$"}
-PAGE = {"type": "integer", "minimum": 1, "maximum": 1000}
+PAGE = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
 
 
 def body(required=(), **properties):
-    return {"type": "object", "properties": properties, "required": list(required)}
+    # null stands for what is absent, as in protobuf's JSON.
+    shapes = {
+        name: shape if name in required else {"anyOf": [shape, {"type": "null"}]}
+        for name, shape in properties.items()
+    }
+    return {"type": "object", "properties": shapes, "required": list(required)}
 
 
 def texts(*names):

@@ -401,6 +401,7 @@ def test_a_tests_own_answers_go_first(service):
         (f"{BASES}/BASE/data_sources", {"web_crawler_data_source": {"crawling_option": "ALL"}}),
         (JOBS, {"knowledge_base_uuid": "BASE", "data_source_uuids": ["OTHER"]}),
         (JOBS, {"knowledge_base_uuid": "BASE", "data_source_uuids": ["unknown"]}),
+        (JOBS, {"knowledge_base_uuid": "BASE", "data_source_uuids": {}}),
         (UPLOADS, {"files": []}),
         (UPLOADS, {"files": [{"file_name": "a", "file_size": -1}]}),
         (UPLOADS, {"files": [{"file_name": "a", "file_size": 1}, {"file_name": 1}]}),

@@ -358,7 +358,9 @@ class Timeline:
         for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
             if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
                 continue
-            frames = sys._current_frames() if frames is None else frames
+            if ident == _thread.get_ident():
+                return True
+            frames = _frames_of_others() if frames is None else frames
             if ident in frames and not self._sits_still(ident, thread, frames[ident]):
                 return True
         return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
@@ -423,7 +425,7 @@ class Timeline:
             self._fail(self._story())
 
     def _whereabouts(self) -> Any:
-        frames = sys._current_frames()
+        frames = _frames_of_others()
         return (
             self.now,
             sorted((ident, wait.number) for ident, wait in self.waits.items()),
@@ -446,7 +448,7 @@ class Timeline:
             pytest.fail(self.failure, pytrace=False)
 
     def _story(self) -> str:
-        frames = sys._current_frames()
+        frames = _frames_of_others()
         lines = [
             f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
             f" indexjob_stuck_after), at {self.now:g} s of its clock. Who waits for what:"
@@ -469,6 +471,17 @@ class Timeline:
                 " is on the timeline: indexjob_clock.adopt(thread)"
             )
         return "\n".join(lines)
+
+
+def _frames_of_others() -> dict[int, Any]:
+    """Where each thread stands but the calling one.
+
+    A function that kept its own frame would be a cycle of references: it would keep whatever the
+    other threads have in their hands until the garbage is collected.
+    """
+    frames = sys._current_frames()
+    del frames[_thread.get_ident()]
+    return frames
 
 
 def _is_the_runs(thread: threading.Thread) -> bool:

@@ -60,13 +60,13 @@ def _select(
         files = known.get(self)
         if files is None:
             files = known[self] = Files(self, lambda: real(self, 0), timeline.sockets)
-        events = real(self, 0)
+        events = files.take()
         if creeps and timeout is not None and timeout <= 0:
             timeline.creep()
         if not events and (timeout is None or timeout > 0):
             files.look(patience_with_children(timeline, timeout) if creeps else PATIENCE)
             if stand_at_files(timeline, files, timeout, "waits in its event loop or selector"):
-                events = real(self, 0)
+                events = files.take()
             else:
                 moved()
         if events:

@@ -89,3 +89,10 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "-q", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
     # pytest-asyncio, which only one example needs, warns in runs that do not set its ini key.
     session.run(*PYTEST, "-rs", "-m", "", "-p", "no:asyncio", "tests/test_documents.py")
+
+
+@nox.session(python=PYTHONS[0])
+def load(session: nox.Session) -> None:
+    """Run the tests of virtual time again and again under load: ``nox -s load -- 50``."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/load.py", *session.posargs)

@@ -240,3 +240,10 @@ def package(session: nox.Session) -> None:
         *("cyclonedx-py", "environment", "--output-reproducible"),
         *("--output-file", str(bill), str(python)),
     )
+
+
+@nox.session(python=PYTHONS[0])
+def load(session: nox.Session) -> None:
+    """Run the tests of virtual time again and again under load: ``nox -s load -- 50``."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/load.py", *session.posargs)

@@ -372,6 +372,11 @@ def client_for(
 
 def time_patches_for(request: pytest.FixtureRequest, interception: Interception) -> TimePatches:
     """What puts the test's clock in place: on real time where the real service answers."""
+    from pytest_indexjob.virtual_time.originals import platform_complaint
+
+    if complaint := platform_complaint():
+        pytest.fail(complaint, pytrace=False)
+    # Its import needs the platform.
     from pytest_indexjob.virtual_time.time_patches import TimePatches
 
     run = run_settings(request.config)

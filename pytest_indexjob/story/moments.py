@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -134,7 +135,8 @@ def story(
 ) -> list[Moment]:
     """The moments of a test, in the order in which they began.
 
-    ``sleeps`` are pairs of the moment and the duration, in seconds.
+    Answers that overlap enter a journal as they end, so the exchanges are put in order here.
+    ``sleeps`` are pairs of the moment and the duration, in seconds; those that overlap are one.
 
     Equal polls in a row are one moment. A row is that of one request: a test that asks for two jobs
     in turn has a moment for each. Faults, retries and calls that change something end every row.
@@ -144,7 +146,7 @@ def story(
     if last:
         at = last[0][0]
         until = max(began + seconds for began, seconds in last)
-        note = _slept([sum(seconds for _, seconds in last)])
+        note = _slept([time_slept(last)])
         moments.append(Moment(at, "", "", "", "", "", len(last), until, note))
     return moments
 
@@ -157,10 +159,11 @@ def folded(
     rows: dict[tuple[str, str, bytes], Fold] = {}
     retried: set[tuple[str, str, bytes]] = set()
     waiting = sorted((pair for pair in sleeps if pair[1] > 0), reverse=True)
-    for exchange in exchanges:
-        slept = 0.0
+    for exchange in sorted(exchanges, key=lambda exchange: exchange.at):
+        before = []
         while waiting and waiting[-1][0] < exchange.at:
-            slept += waiting.pop()[1]
+            before.append(waiting.pop())
+        slept = time_slept(before)
         key = exchange.request.method, exchange.request.url, exchange.request.body
         reading, retry = reader.read(exchange), key in retried
         (retried.add if reading.retried else retried.discard)(key)
@@ -183,6 +186,17 @@ def folded(
             rows.clear()
         rows[key] = folds[-1]
     return folds, waiting[::-1]
+
+
+def time_slept(sleeps: Sequence[tuple[float, float]]) -> float:
+    """Seconds in which somebody slept: threads that sleep at the same time count once."""
+    total, until = 0.0, -math.inf
+    for began, seconds in sorted(sleeps):
+        end = began + seconds
+        # Without an overlap the sum is that of the durations themselves.
+        total += seconds if began >= until else max(0.0, end - until)
+        until = max(until, end)
+    return total
 
 
 def _slept(durations: Sequence[float]) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 
 from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.exchange import Exchange, Request, Response
-from pytest_indexjob.story.moments import Fold, Reader, Redact, first_and_last, folded, printable
+from pytest_indexjob.story.moments import (
+    Fold,
+    Reader,
+    Redact,
+    first_and_last,
+    folded,
+    printable,
+    time_slept,
+)
 
 # Limits of a record, so that a test that polls for ever does not fill the memory of the run.
 _MOST_MOMENTS = 500
@@ -45,7 +53,7 @@ def record_test(
         "reason": reader.lines(reason, _LONGEST_REASON),
         "duration": round(duration, 6),
         "calls": len(exchanges),
-        "slept": round(sum(seconds for _, seconds in sleeps), 3),
+        "slept": round(time_slept(sleeps), 3),
         "until": round(max(ends), 3),
         "left_out": len(folds) - len(kept),
         "gap_after": _MOST_MOMENTS // 2 if len(kept) < len(folds) else 0,

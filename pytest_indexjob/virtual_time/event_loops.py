@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
+import select
 import selectors
 import sys
 from collections.abc import Callable, Iterator
@@ -40,6 +42,7 @@ def patches(
             # An asyncio loop's own selector is of another class where the system has it.
             creeps = name in ("SelectSelector", "PollSelector")
             yield selector_class, "select", _select(timeline, real, known, moved, creeps)
+    yield select, "select", _select_files(timeline, original(select, "select"), moved)
     yield from timeline.sockets.patches()
     for name in ("wait", "communicate"):
         process = asyncio.subprocess.Process
@@ -60,13 +63,13 @@ def _select(
         files = known.get(self)
         if files is None:
             files = known[self] = Files(self, lambda: real(self, 0), timeline.sockets)
-        events = real(self, 0)
+        events = files.take()
         if creeps and timeout is not None and timeout <= 0:
             timeline.creep()
         if not events and (timeout is None or timeout > 0):
             files.look(patience_with_children(timeline, timeout) if creeps else PATIENCE)
             if stand_at_files(timeline, files, timeout, "waits in its event loop or selector"):
-                events = real(self, 0)
+                events = files.take()
             else:
                 moved()
         if events:
@@ -74,6 +77,51 @@ def _select(
         return events
 
     return select
+
+
+def _select_files(timeline: Timeline, real: Any, moved: Callable[[], object]) -> Callable[..., Any]:
+    known: dict[Any, Files] = {}
+
+    @functools.wraps(real)
+    def select_files(*args: Any) -> Any:
+        """``select.select``, whose time-out is on the timeline."""
+        *lists, timeout = args if len(args) == 4 else (*args, None)
+        is_limit = isinstance(timeout, (int, float)) and timeout > 0
+        if len(lists) != 3 or not (timeout is None or is_limit) or not timeline.participates():
+            return real(*args)
+        lists = [[*files] for files in lists]
+        result = real(*lists, 0)
+        if any(result):
+            return result
+        selector = selectors.PollSelector()
+        for file in {_number(file) for files in lists for file in files}:
+            wanted = [any(_number(each) == file for each in files) for files in lists]
+            is_read, is_written = wanted[0] or wanted[2], wanted[1]
+            read = selectors.EVENT_READ if is_read else 0
+            selector.register(file, read | (selectors.EVENT_WRITE if is_written else 0))
+        # The number of a file that was closed is given to the next.
+        key = frozenset(
+            (each.fd, each.events, _inode(each.fd)) for each in selector.get_map().values()
+        )
+        files = Files(selector, lambda: any(real(*lists, 0)), timeline.sockets)
+        files = known.setdefault(key, files)
+        files.look(patience_with_children(timeline, timeout))
+        if not stand_at_files(timeline, files, timeout, "waits in select.select"):
+            moved()
+        result = real(*lists, 0)
+        files.heard(map(_number, itertools.chain(*result)))
+        return result
+
+    return select_files
+
+
+def _number(file: Any) -> int:
+    return file if isinstance(file, int) else int(file.fileno())
+
+
+def _inode(file: int) -> tuple[int, int]:
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino
 
 
 def stand_at_files(timeline: Timeline, files: Files, timeout: float | None, what: str) -> bool:

@@ -59,6 +59,8 @@ class VirtualLock(_Timelined):
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock; ``timeout`` is virtual seconds. Returns whether it was taken."""
+        if blocking and timeout == -1 and self._real.acquire(False):
+            return True
         timeline = self.current() if blocking and timeout != 0 else None
         if timeline is None or (timeout < 0 and timeout != -1) or timeout > _TOO_LONG:
             return self._real.acquire(blocking, timeout)

@@ -68,6 +68,7 @@ class TimePatches:
                 self._replacements.put(owner, name, replacement)
             if self._real:
                 return
+            self._start_ns = round(self.clock.start * 1e9)
             travel = time_machine.travel(self.clock.time(), tick=False)
             try:
                 wall: Any = travel.start()
@@ -97,8 +98,8 @@ class TimePatches:
         self.timeline.stop()
 
     def _wall_time_ns(self) -> int:
-        self.timeline.read()
-        return round(self.clock.time() * 1e9)
+        # A float of a moment since the epoch is too coarse for nanoseconds.
+        return self._start_ns + round(self.timeline.read() * 1e9)
 
     def _functions(self) -> dict[str, Callable[..., Any]]:
         timeline = self.timeline

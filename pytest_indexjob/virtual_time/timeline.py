@@ -61,9 +61,17 @@ OF_THE_RUN = (
 )
 
 
+_known_modules: dict[str, bool] = {}
+
+
 def is_of_the_run(module: object) -> bool:
     """Whether a module measures or waits on behalf of the test run itself."""
-    return isinstance(module, str) and module.partition(".")[0] in OF_THE_RUN
+    if not isinstance(module, str):
+        return False
+    known = _known_modules.get(module)
+    if known is None:
+        known = _known_modules[module] = module.partition(".")[0] in OF_THE_RUN
+    return known
 
 
 class Wait:
@@ -142,6 +150,8 @@ class Timeline:
         self._still: dict[int, tuple[Any, float]] = {}
         self._children: dict[int, str] = {}
         self._strange: dict[threading.Thread, bool] = {}
+        # The threads that are known to be on the timeline, by their idents.
+        self._participants: set[int] = set()
         self._on_real_time: dict[int, int] = {}
         self._moved_at = _real_monotonic()
         self._readings = 0
@@ -174,11 +184,18 @@ class Timeline:
         if not self.active:
             return False
         ident = _thread.get_ident()
+        return ident in self._participants or self._begins_to_participate(ident)
+
+    def _begins_to_participate(self, ident: int) -> bool:
         thread = threading._active.get(ident)  # type: ignore[attr-defined]
         if thread is None or (self._on_real_time and self._on_real_time.get(ident)):
             return False
-        known = self._strange.get(thread)
-        return not (self._is_strange(thread) if known is None else known)
+        if self._is_strange(thread):
+            return False
+        # The end of a thread that is not Python's own is not seen, and its ident is given anew.
+        if not isinstance(thread, threading._DummyThread):
+            self._participants.add(ident)
+        return True
 
     def _is_strange(self, thread: threading.Thread) -> bool:
         """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
@@ -266,8 +283,9 @@ class Timeline:
             _real_sleep(_FIRST_SLICE / 5)
 
     def thread_ended(self) -> None:
-        """Look again who is left, since a thread of the test is gone."""
+        """Look again who is left, since the calling thread, of the test, is gone."""
         with self.lock:
+            self._participants.discard(_thread.get_ident())
             self._end_ready()
             self._try_to_move()
 
@@ -290,6 +308,7 @@ class Timeline:
         ident = _thread.get_ident()
         with self.child(pid, what):
             self._on_real_time[ident] = self._on_real_time.get(ident, 0) + 1
+            self._participants.discard(ident)
             try:
                 yield
             finally:
@@ -358,7 +377,9 @@ class Timeline:
         for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
             if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
                 continue
-            frames = sys._current_frames() if frames is None else frames
+            if ident == _thread.get_ident():
+                return True
+            frames = _frames_of_others() if frames is None else frames
             if ident in frames and not self._sits_still(ident, thread, frames[ident]):
                 return True
         return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
@@ -423,7 +444,7 @@ class Timeline:
             self._fail(self._story())
 
     def _whereabouts(self) -> Any:
-        frames = sys._current_frames()
+        frames = _frames_of_others()
         return (
             self.now,
             sorted((ident, wait.number) for ident, wait in self.waits.items()),
@@ -446,7 +467,7 @@ class Timeline:
             pytest.fail(self.failure, pytrace=False)
 
     def _story(self) -> str:
-        frames = sys._current_frames()
+        frames = _frames_of_others()
         lines = [
             f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
             f" indexjob_stuck_after), at {self.now:g} s of its clock. Who waits for what:"
@@ -469,6 +490,17 @@ class Timeline:
                 " is on the timeline: indexjob_clock.adopt(thread)"
             )
         return "\n".join(lines)
+
+
+def _frames_of_others() -> dict[int, Any]:
+    """Where each thread stands but the calling one.
+
+    A function that kept its own frame would be a cycle of references: it would keep whatever the
+    other threads have in their hands until the garbage is collected.
+    """
+    frames = sys._current_frames()
+    del frames[_thread.get_ident()]
+    return frames
 
 
 def _is_the_runs(thread: threading.Thread) -> bool:
@@ -578,11 +610,12 @@ class SelectorWait(Wait):
 
     def forget(self) -> None:
         """Give the pipe back."""
+        if self._poll is None:
+            return
         with self.timeline.lock:
-            if self._poll is not None:
-                read, write, self._write = self._read, self._write, -1
-                os.close(read)
-                os.close(write)
+            read, write, self._write = self._read, self._write, -1
+            os.close(read)
+            os.close(write)
 
 
 class Files:
@@ -604,6 +637,11 @@ class Files:
     def are_ready(self) -> bool:
         """Whether a file has something to say, without taking it."""
         return bool(self._own.poll(0) if self._is_deep else self._select_now())
+
+    def take(self) -> Any:
+        """What the files have to say now, as the selector tells it."""
+        # The poll of one file costs less than the selector's list of all.
+        return self._select_now() if not self._is_deep or self._own.poll(0) else []
 
     def poll(self) -> Any:
         """An object of the system's that waits for all of them."""

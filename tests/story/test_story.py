@@ -154,7 +154,8 @@ def test_two_jobs_polled_in_turn_have_a_moment_each():
     assert [moment.times for moment in story(exchanges)] == [5, 5]
     # A call that changes something ends the rows.
     cancel = answered(RUNNING, 10, Request("PUT", f"{JOB_URL}/cancel"))
-    assert [moment.times for moment in story([*exchanges, cancel, *exchanges])] == [5, 5, 1, 5, 5]
+    later = [answered(RUNNING, 11 + at, (GET, other)[at % 2]) for at in range(10)]
+    assert [moment.times for moment in story([*exchanges, cancel, *later])] == [5, 5, 1, 5, 5]
 
 
 def test_updated_times_are_no_change_but_counts_are():
@@ -219,6 +220,26 @@ def test_sleeps_stand_where_they_were():
     assert notes(moments) == ["slept 5 s", "slept 5 s", "slept 32 s"]
     assert moments[-1] == (15, "", "", "", "", "", 2, 47, "slept 32 s")
     assert notes(story(exchanges, [(0, 1), (5, 0.25)]))[0] == "slept 0.25 to 1 s"
+
+
+def test_sleeps_at_the_same_time_count_once():
+    exchanges = polls(RUNNING, COMPLETED)
+    both = [(0, 5), (0, 5), (5, 8), (6, 2), (10, 5)]
+    assert notes(story(exchanges, both)) == ["", "slept 5 s", "slept 10 s"]
+    assert record_of("t", "passed", 0, exchanges, both)["slept"] == 15
+
+
+def test_answers_that_overlap_are_shown_in_the_order_of_their_moments():
+    first, second, third = polls(RUNNING, files(1, 5), COMPLETED)
+    moments = story([first, third, second], [(0, 5), (5, 5)])
+    assert [(moment.at, moment.note) for moment in moments] == [
+        (0, ""),
+        (5, "slept 5 s"),
+        (10, "slept 5 s"),
+    ]
+    assert moments[-1].status == "COMPLETED"
+    record = record_of("t", "passed", 0, [first, third, second])
+    assert [moment["at"] for moment in record["moments"]] == [0, 5, 10]
 
 
 @pytest.mark.parametrize(

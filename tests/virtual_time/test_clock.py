@@ -201,6 +201,33 @@ def test_time_goes_forwards_only(clock):
             clock.advance(wrong)
 
 
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ('"sys.implementation.name", "pypy"', "*, and pypy has other*"),
+        ('"select.poll"', "*, and linux has no select.poll*"),
+    ],
+)
+def test_a_platform_without_virtual_time_is_refused_in_a_sentence(pytester, patch, expected):
+    pytester.makepyfile(
+        f"""
+        import pytest
+        @pytest.fixture
+        def elsewhere(monkeypatch):
+            monkeypatch.{"setattr" if "," in patch else "delattr"}({patch})
+            monkeypatch.setattr("sys.platform", "linux")
+        def test_refused(elsewhere, indexjob_clock):
+            pass
+        def test_without_it(elsewhere, indexjob_simulator):
+            indexjob_simulator.start()
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([f"indexjob_clock needs CPython on Linux or macOS{expected}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 # Endless loops.
 
 LOOP = """

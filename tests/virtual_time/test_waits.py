@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import queue
 import sched
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import anyio
 import pytest
@@ -347,6 +349,28 @@ def test_tenacity_waits_and_stops(clock):
 def test_a_sleep_is_as_strict_as_the_real(wrong, error, clock):
     with pytest.raises(error):
         time.sleep(wrong)
+
+
+def test_what_a_thread_had_in_its_hands_is_free_as_soon_as_it_has_ended(clock):
+    class Held:
+        pass
+
+    held = []
+
+    def hold():
+        mine = Held()
+        held.append(weakref.ref(mine))
+        for _ in range(5):
+            sum(range(100_000))
+            time.sleep(1)
+
+    gc.collect()
+    gc.disable()
+    try:
+        in_threads(hold, hold, lambda: time.sleep(3))
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 # By hand.

@@ -13,9 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pygal
-from pygal.style import Style
-
 import pytest_indexjob
 from benchmarks.figures import Curve, Figure
 
@@ -136,6 +133,10 @@ def _shown(value: float) -> str:
 
 def _svg(curve: Curve) -> bytes:
     """The curve. Its sizes grow by factors, so they stand at equal distances."""
+    # Only where it draws: it puts a finder into the process that others stumble over.
+    import pygal
+    from pygal.style import Style
+
     chart = pygal.Line(
         width=720,
         height=400,

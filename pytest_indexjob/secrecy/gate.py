@@ -49,6 +49,13 @@ _RULES = (
             r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32})"
         ),
     ),
+    (
+        "API key",
+        re.compile(
+            r"\bSG\.[\w-]{16,64}\.[\w-]{16}|\bnpm_[A-Za-z0-9]{36}|\bpypi-AgE[\w-]{16}"
+            r"|\bSK[0-9a-f]{32}\b|\bhooks\.slack\.com/services/\w+/\w+/\w{16}"
+        ),
+    ),
     ("bearer token", re.compile(rf"(?i)\bbearer\s+{_UNREPLACED}(?=\S{{0,200}}\d)[\w.~+/-]{{6}}")),
     ("JWT", re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{5}")),
     ("AWS key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}")),

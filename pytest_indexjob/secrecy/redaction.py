@@ -119,7 +119,10 @@ _SHAPES = re.compile(
     r"|(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{16}"
     r"|(?<![A-Z0-9])DO(?:00|801)[A-Z0-9]{15,}"
     r"|gh[a-z]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-    r"|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{10,}|hf_[A-Za-z0-9]{20,}",
+    r"|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{10,}|hf_[A-Za-z0-9]{20,}"
+    r"|(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|npm_[A-Za-z0-9]{30,}"
+    r"|pypi-AgE[A-Za-z0-9_-]{16,}|(?<![A-Za-z0-9])SK[0-9a-f]{32}(?![A-Za-z0-9])"
+    r"|hooks\.slack\.com/services/[A-Za-z0-9/]{16,}",
     re.DOTALL,
 )
 # Prose ("a bearer token is required") has neither a digit nor 20 characters.

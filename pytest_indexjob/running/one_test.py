@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_indexjob.api.settings import IndexJobSettings
     from pytest_indexjob.exchange import Request, Response
     from pytest_indexjob.recording.cassette import Playback
+    from pytest_indexjob.secrecy.redaction import Redaction
     from pytest_indexjob.simulation.server import LoopbackServer
     from pytest_indexjob.simulation.simulator import Simulator
     from pytest_indexjob.virtual_time.time_patches import TimePatches
@@ -125,9 +126,15 @@ def end_of_wider_fixtures(item: pytest.Item) -> None:
 
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
     """The interception of a test, not started."""
-    from pytest_indexjob.secrecy.redaction import shared_redaction
-
     run = run_settings(request.config)
+
+    def redaction(sent: frozenset[str]) -> Redaction:
+        # Not before a text is to be shown: a test that passes mostly shows none.
+        from pytest_indexjob.secrecy.redaction import shared_redaction
+
+        known = tuple(dict.fromkeys((*secrets(settings), *sorted(sent))))
+        return shared_redaction(known, run.kept_headers, run.kept_bodies)
+
     return Interception(
         Journal(),
         VirtualClock(run.clock_start),
@@ -136,11 +143,7 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
         allowed_hosts=run.allowed_hosts,
         max_polls=run.max_polls,
         max_hours=run.max_hours,
-        redaction=lambda sent: shared_redaction(
-            tuple(dict.fromkeys((*secrets(settings), *sorted(sent)))),
-            run.kept_headers,
-            run.kept_bodies,
-        ),
+        redaction=redaction,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import heapq
 import itertools
 import math
@@ -61,17 +62,17 @@ OF_THE_RUN = (
 )
 
 
-_known_modules: dict[str, bool] = {}
-
-
 def is_of_the_run(module: object) -> bool:
-    """Whether a module measures or waits on behalf of the test run itself."""
-    if not isinstance(module, str):
-        return False
-    known = _known_modules.get(module)
-    if known is None:
-        known = _known_modules[module] = module.partition(".")[0] in OF_THE_RUN
-    return known
+    """Whether a module measures or waits on behalf of the test run itself.
+
+    ``module`` is what stands for its name in a frame or a class, which may be anything.
+    """
+    return isinstance(module, str) and _is_of_the_run(module)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_of_the_run(module: str) -> bool:
+    return module.partition(".")[0] in OF_THE_RUN
 
 
 class Wait:

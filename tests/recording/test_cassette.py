@@ -378,7 +378,7 @@ def test_requests_that_differ_only_in_a_placeholder_play_in_order(play):
 
 
 def test_a_path_of_placeholders_is_compared_in_linear_time(play):
-    url = "https://x.example/" + "REDACTEDa" * 20_000
+    url = "https://x.example/" + "REDACTEDa" * 7_000
     playback = play(Interaction(Request("GET", url + "b"), COMPLETED))
     with pytest.raises(CassetteMissError):
         playback.handle(Request("GET", "https://x.example/" + "a" * 60_000))

@@ -200,6 +200,8 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
         "0.001",
     )
     handle, asked, has_stopped = simulator.handle, [], threading.Event()
+    # A shell has a command that it runs in the background ignore the signal.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(request):
         asked.append(request)
@@ -210,8 +212,11 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
         return handle(request)
 
     server.answer = interrupted
-    status, told, _ = run(*command)
-    has_stopped.set()
+    try:
+        status, told, _ = run(*command)
+    finally:
+        has_stopped.set()
+        signal.signal(signal.SIGINT, heard)
     assert status == 130
     assert "run the same command again to resume" in told
     part = output.with_name("mine.yaml.part")

@@ -363,7 +363,9 @@ def _record(options: argparse.Namespace) -> int:
                 " again to resume"
             )
         raise
-    _say(f"{options.output}: {len(recorder.interactions)} polls, ended {job.status.name}")
+    kept = len(recorder.interactions)
+    left_out = f" ({recorder.left_out} more were left out)" if recorder.left_out else ""
+    _say(f"{options.output}: {kept} polls{left_out}, ended {job.status.name}")
     return OK
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,21 @@ from pytest_indexjob.api.errors import CassetteCorruptError, CassetteError, Cass
 from pytest_indexjob.api.models import IndexingJob
 from pytest_indexjob.exchange import Interaction, Request, Response, target_of
 from pytest_indexjob.recording.cassette import Recording, dump, job_of, load, parse_cassette
-from pytest_indexjob.recording.recorder import provenance, write
+from pytest_indexjob.recording.limits import MOST_BYTES
+from pytest_indexjob.recording.recorder import provenance, temporary_of, write
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction
+from pytest_indexjob.whole_file import write_whole
 
 if TYPE_CHECKING:
     import requests
 
     from pytest_indexjob.api.client import Clock
+
+
+# What a cassette can hold, with room to spare: see ``limits``.
+_MOST_POLLS = 1500
+_MOST_BYTES = MOST_BYTES * 3 // 4
 
 
 def part_of(path: Path) -> Path:
@@ -34,6 +42,7 @@ class LifeRecorder:
 
     What was polled is kept in ``PATH.part`` after each poll, redacted; a recorder that is started
     again goes on from there. ``secrets`` are values that the file may not hold, besides the token.
+    Of a life with more polls than a cassette can hold, ``left_out`` polls are not written.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class LifeRecorder:
         self._secrets = tuple(each for each in (*secrets, used) if each)
         self._redaction = Redaction(self._secrets)
         self.interactions = self._resumed()
+        self.left_out = 0  # polls that the cassette could not hold
 
     @property
     def last(self) -> IndexingJob | None:
@@ -85,7 +95,12 @@ class LifeRecorder:
             job = self._client.wait(
                 self.uuid, timeout=timeout, poll_interval=poll_interval, on_poll=on_poll
             )
-        origin = {**provenance(self.interactions), "whole_life": True}
+        polled = len(self.interactions)
+        self.interactions = thinned(self.interactions)
+        self.left_out = polled - len(self.interactions)
+        origin: dict[str, object] = {**provenance(self.interactions), "whole_life": True}
+        if self.left_out:
+            origin["polls_left_out"] = self.left_out
         write(self.path, self.interactions, origin, self._secrets)
         part_of(self.path).unlink(missing_ok=True)
         return job
@@ -150,13 +165,30 @@ class LifeRecorder:
         if not self._is_of_this_job(items):
             raise CassetteError(f"{part} holds the polls of another job: remove it", path=part)
         # Without a last line that an interruption cut.
-        part.write_text(
-            "".join(json.dumps(dump([item])) + "\n" for item in items), encoding="utf-8"
-        )
+        text = "".join(json.dumps(dump([item])) + "\n" for item in items)
+        write_whole(part, text.encode("utf-8"), temporary=temporary_of(part))
         return items
 
     def _is_of_this_job(self, items: Iterable[Interaction]) -> bool:
         return all(f"/{self.uuid}" in item.request.url for item in items)
+
+
+def thinned(polls: Sequence[Interaction]) -> list[Interaction]:
+    """As many polls of a life as one cassette can hold, where there are more.
+
+    The first and the last stay, and each in which the status or the phase changed, with the one
+    before it; of the others, one in so many.
+    """
+    size = sum(len(item.response.body) for item in polls) or 1
+    most = min(_MOST_POLLS, _MOST_BYTES * len(polls) // size)
+    if len(polls) <= most:
+        return [*polls]
+    jobs = [job_of(item.response.body) for item in polls]
+    stands = [job and (job.status, job.phase) for job in jobs]
+    changed = [at for at in range(1, len(polls)) if stands[at] != stands[at - 1]]
+    kept = {0, len(polls) - 1, *changed, *(at - 1 for at in changed)}
+    step = math.ceil(len(polls) / max(most - len(kept), 1))
+    return [polls[at] for at in sorted({*kept, *range(0, len(polls), step)})]
 
 
 def _read(line: str) -> tuple[Interaction, ...]:

@@ -28,6 +28,13 @@ from pytest_indexjob.recording.cassette import (
     load,
     parse_cassette,
 )
+from pytest_indexjob.recording.limits import (
+    MOST_BYTES,
+    MOST_NODES,
+    LimitError,
+    check_limits,
+    check_size,
+)
 from pytest_indexjob.secrecy.gate import scan
 from pytest_indexjob.secrecy.redaction import Redaction, credentials, is_placeholder
 from pytest_indexjob.whole_file import write_whole
@@ -265,6 +272,7 @@ def write(
 
 def _put(path: Path, text: str) -> None:
     """Write the text, under its lock: an unfinished file can only be that of a killed writer."""
+    _check_limits(path, text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode("utf-8"), temporary=temporary_of(path))
@@ -276,6 +284,22 @@ def _put(path: Path, text: str) -> None:
         )
         raise CassetteError(
             f"{path} can't be written: {reason}. The old file is as it was", path=path
+        ) from None
+
+
+def _check_limits(path: Path, text: str) -> None:
+    """Refuse a text that could not be read again."""
+    # Few nodes begin on one line, so that most texts need no closer look.
+    if text.count("\n") < MOST_NODES // 8 and len(text) < MOST_BYTES // 4:
+        return
+    try:
+        check_size(len(text.encode("utf-8")))
+        check_limits(text)
+    except LimitError as error:
+        raise CassetteError(
+            f"{path} was not written, since no test could read it: {error}. Record fewer calls, or"
+            " into several cassettes",
+            path=path,
         ) from None
 
 

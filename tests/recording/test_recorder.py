@@ -649,3 +649,22 @@ def test_it(indexjob_client): indexjob_client.list()
     left = {path.name for path in folder.iterdir()}
     assert "a.0123456789abcdef" not in left
     assert {"a.lock", "b.0123456789abcdef"} < left
+
+
+@pytest.mark.slow
+def test_what_could_not_be_read_again_is_not_written(suite):
+    result = suite(
+        """
+        @pytest.mark.indexjob_cassette("mine")
+        def test_it():
+            with requests.Session() as session:
+                for number in range(2600):
+                    session.get(f"{URL}?n={number}", headers=HEADERS)
+        """,
+        "--indexjob-record=once",
+    )
+    told = (
+        "*mine.yaml was not written, since no test could read it: it has more than 100000 nodes.*"
+    )
+    result.stdout.fnmatch_lines([told])
+    assert not list(suite.path.rglob("mine.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -183,6 +184,36 @@ def test_record_polls_a_job_to_its_end(run, service, tmp_path):
     asked = len(simulator.journal)
     assert run(*command)[0] == 0
     assert len(simulator.journal) == asked  # it is whole: nothing is asked again
+
+
+@pytest.mark.slow
+def test_record_keeps_of_a_long_life_what_a_cassette_can_hold(run, service, tmp_path):
+    simulator, server = service
+    server.step_per_poll = 15.0
+    job = simulator.start("partial", duration=8 * 3600)
+    output = tmp_path / "mine.yaml"
+    options = ("-o", output, "--base-url", server.url, "--poll-interval", "0.0001")
+    status, told, _ = run("record", job.uuid, *options)
+    assert status == 0
+    recording = load(output)
+    assert len(recording.interactions) <= 1500
+    left_out = recording.provenance["polls_left_out"]
+    assert len(recording.interactions) + left_out == len(simulator.journal)
+    told_last = (
+        f"{len(recording.interactions)} polls ({left_out} more were left out), ended PARTIAL"
+    )
+    assert told.splitlines()[-1] == f"{output}: {told_last}"
+    asked = [json.loads(each.response.body)["job"] for each in simulator.journal.exchanges]
+    kept = [json.loads(each.response.body)["job"] for each in recording.interactions]
+    assert (kept[0], kept[-1]) == (asked[0], asked[-1])
+
+    def stands(jobs):
+        return [
+            stand for stand, _ in itertools.groupby((job["status"], job["phase"]) for job in jobs)
+        ]
+
+    assert stands(kept) == stands(asked)
+    assert run("audit", output)[0] == 0
 
 
 def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeypatch):

@@ -121,6 +121,11 @@ def test_recorded(call, request):
 """
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Say nothing: its clients break off, and its output may be closed by then."""
+
+
 class Service:
     """Threads that serve on loopback until they are closed."""
 
@@ -129,7 +134,7 @@ class Service:
         self.tunnelled = []
 
     def http(self, context=None, handler=None):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler or _Handler)
+        server = _Server(("127.0.0.1", 0), handler or _Handler)
         server.daemon_threads = True
         if context is not None:
             server.socket = context.wrap_socket(

@@ -289,7 +289,13 @@ def pytest_runtest_teardown(item):
 }
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one process", "workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param((), id="one process"),
+        pytest.param(("-n2",), id="workers", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("moment", KILLED)
 def test_a_killed_rewrite_leaves_the_shared_recording_and_nothing_else(
     suite, pytester, moment, workers

@@ -230,7 +230,17 @@ def same(path, asked):
     return unquote_plus(path) == unquote_plus(asked)
 
 
-@pytest.mark.parametrize("client", ["requests", "urllib3", "http_client", "httpx", "aiohttp"])
+@pytest.mark.parametrize(
+    "client",
+    [
+        "requests",
+        "aiohttp",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("urllib3", "http_client", "httpx")
+        ),
+    ],
+)
 def test_it_replays_and_tells_nothing(pytester, service, monkeypatch, client):
     base = f"http://127.0.0.1:{service.server_address[1]}"
     for name, value in {"BASE": base + PATH, "CLIENT": client, "GIVEN": SENT}.items():

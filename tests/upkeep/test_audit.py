@@ -496,6 +496,7 @@ def test_a_file_with_very_many_findings_tells_some(tmp_path):
     assert found[-1].problem == "it has more findings than the 1000 that are told"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["a", "%41", "&amp;", "QUJD", "\\u0041"])
 def test_a_file_that_takes_too_long_to_search_is_told(tmp_path, text):
     body = json.dumps({"job": {"error_details": text * (5 * 2**20 // len(text))}}).encode()

@@ -248,7 +248,9 @@ def suite(pytester):
     return run
 
 
-@pytest.mark.parametrize("swallowed", ["Exception", "BaseException"])
+@pytest.mark.parametrize(
+    "swallowed", ["Exception", pytest.param("BaseException", marks=pytest.mark.slow)]
+)
 def test_a_loop_without_end_fails_whatever_it_swallows(suite, swallowed):
     result = suite(f"""
 def test_it(indexjob_simulator, indexjob_clock):

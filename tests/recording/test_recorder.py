@@ -29,6 +29,7 @@ from pytest_indexjob import (
 )
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import Playback, dump, load
+from pytest_indexjob.recording.life import thinned
 from pytest_indexjob.recording.recorder import Recorder, lock_folder, locked, write
 
 TOKEN = "dop_v1_" + "0123456789abcdef" * 4
@@ -651,20 +652,30 @@ def test_it(indexjob_client): indexjob_client.list()
     assert {"a.lock", "b.0123456789abcdef"} < left
 
 
-@pytest.mark.slow
-def test_what_could_not_be_read_again_is_not_written(suite):
-    result = suite(
-        """
-        @pytest.mark.indexjob_cassette("mine")
-        def test_it():
-            with requests.Session() as session:
-                for number in range(2600):
-                    session.get(f"{URL}?n={number}", headers=HEADERS)
-        """,
-        "--indexjob-record=once",
-    )
-    told = (
-        "*mine.yaml was not written, since no test could read it: it has more than 100000 nodes.*"
-    )
-    result.stdout.fnmatch_lines([told])
-    assert not list(suite.path.rglob("mine.yaml"))
+def life(polls):
+    clock = VirtualClock()
+    simulator = Simulator(clock, requests_per_minute=None)
+    job = simulator.start("partial", duration=polls * 5)
+    asked = Request("GET", f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{job.uuid}")
+    token = (("Authorization", "Bearer any"),)
+    for _ in range(polls + 1):
+        simulator.handle(asked._replace(headers=token))
+        clock.sleep(5)
+    return [Interaction(asked, each.response) for each in simulator.journal.exchanges]
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    path = tmp_path / "mine.yaml"
+    told = "mine.yaml was not written, since no test could read it: it has more than 100000 nodes"
+    with pytest.raises(CassetteError, match=told):
+        write(path, life(2600), {}, ())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_eight_hours_of_polls_are_thinned_to_what_can_be_read(tmp_path):
+    polls = life(8 * 720)
+    kept = thinned(polls)
+    assert (kept[0], kept[-1]) == (polls[0], polls[-1])
+    assert 1000 < len(kept) <= 1500
+    write(tmp_path / "mine.yaml", kept, {}, ())
+    assert len(load(tmp_path / "mine.yaml").interactions) == len(kept)

@@ -294,7 +294,7 @@ def _check_limits(path: Path, text: str) -> None:
         return
     try:
         check_size(len(text.encode("utf-8")))
-        check_limits(text)
+        check_limits(text, most_nodes=MOST_NODES)
     except LimitError as error:
         raise CassetteError(
             f"{path} was not written, since no test could read it: {error}. Record fewer calls, or"

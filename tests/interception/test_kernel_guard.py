@@ -121,7 +121,13 @@ def test_answers_come_all_the_same(indexjob_simulator, indexjob_server):
 )
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "1")], ids=["", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param((), id=""),
+        pytest.param(("-p", "xdist", "-n", "1"), id="xdist", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run(allowed, pytester, workers):
     pytester.makepyfile(SUITE)
     pytester.makeconftest(REACH + "assert reach() == 'ENETUNREACH'")  # so early

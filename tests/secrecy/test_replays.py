@@ -233,11 +233,10 @@ def same(path, asked):
 @pytest.mark.parametrize(
     "client",
     [
-        "requests",
         "aiohttp",
         *(
             pytest.param(each, marks=pytest.mark.slow)
-            for each in ("urllib3", "http_client", "httpx")
+            for each in ("requests", "urllib3", "http_client", "httpx")
         ),
     ],
 )

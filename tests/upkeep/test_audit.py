@@ -482,6 +482,7 @@ def test_equal_interactions_are_compared_once(tmp_path, monkeypatch):
     assert len(compared) == 1
 
 
+@pytest.mark.slow
 def test_a_file_with_very_many_findings_tells_some(tmp_path):
     words = itertools.islice(itertools.product("ABCDEFGHIJKL", repeat=3), 1200)
     jobs = [{"status": f"INDEX_JOB_STATUS_{''.join(word)}"} for word in words]

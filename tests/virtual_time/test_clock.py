@@ -324,6 +324,7 @@ def test_it(indexjob_simulator, indexjob_clock):
     result.stdout.fnmatch_lines(["*does not stop*"])
 
 
+@pytest.mark.slow
 def test_many_jobs_in_one_test_are_no_endless_loop(suite):
     result = suite(
         """

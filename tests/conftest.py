@@ -14,8 +14,10 @@ import hypothesis
 import pytest
 
 import pytest_indexjob
+from pytest_indexjob import VirtualClock
 from pytest_indexjob.exchange import Interaction, Request, Response
 from pytest_indexjob.recording.cassette import dump
+from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 pytest_plugins = ["pytester"]
 # Suites of users, which run against the built wheel: `nox -s downstream`.
@@ -156,3 +158,12 @@ def loopback():
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def clock():
+    """A clock that has taken the real one's place."""
+    patches = TimePatches(VirtualClock())
+    patches.start()
+    yield patches.clock
+    patches.stop()

@@ -40,14 +40,23 @@ def checked_sleep(seconds: Any) -> float:
 
 
 class _Timelined:
-    """What the waits of a test's own objects have in common: which timeline is now."""
+    """What the waits of a test's own objects have in common: which timeline is now, who waits."""
 
     timeline: ClassVar[Timeline | None] = None
+    _waiting: collections.deque[Wait]
 
     @classmethod
     def current(cls) -> Timeline | None:
         timeline = cls.timeline
         return timeline if timeline is not None and timeline.participates() else None
+
+    def _wake_first(self) -> None:
+        while self._waiting:
+            try:
+                self._waiting.popleft().release()
+            except (IndexError, RuntimeError):  # another thread took it, or it is awake already
+                continue
+            return
 
 
 class VirtualLock(_Timelined):
@@ -55,7 +64,7 @@ class VirtualLock(_Timelined):
 
     def __init__(self) -> None:
         self._real = _thread.allocate_lock()
-        self._waiting: collections.deque[Wait] = collections.deque()
+        self._waiting = collections.deque()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock; ``timeout`` is virtual seconds. Returns whether it was taken."""
@@ -85,12 +94,7 @@ class VirtualLock(_Timelined):
     def release(self) -> None:
         """Give the lock back, and let the first that stands there try."""
         self._real.release()
-        while self._waiting:
-            try:
-                self._waiting.popleft().release()
-            except (IndexError, RuntimeError):
-                continue
-            return
+        self._wake_first()
 
     def locked(self) -> bool:
         """Whether somebody has it."""
@@ -125,17 +129,12 @@ class VirtualSimpleQueue(_Timelined):
 
     def __init__(self) -> None:
         self._real: queue.SimpleQueue[Any] = _RealSimpleQueue()
-        self._waiting: collections.deque[Wait] = collections.deque()
+        self._waiting = collections.deque()
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Add an item; the arguments but the first mean nothing, as in the real queue."""
         self._real.put(item)
-        while self._waiting:
-            try:
-                self._waiting.popleft().release()
-            except (IndexError, RuntimeError):
-                continue
-            return
+        self._wake_first()
 
     put_nowait = put
 

@@ -15,14 +15,6 @@ from pytest_indexjob.virtual_time.clock import START
 from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 
-@pytest.fixture
-def clock():
-    patches = TimePatches(VirtualClock())
-    patches.start()
-    yield patches.clock
-    patches.stop()
-
-
 def patched():
     return [
         # What a built-in function hands on tells what stands in its place.

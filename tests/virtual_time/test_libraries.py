@@ -13,17 +13,6 @@ import tenacity
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from pytest_indexjob import VirtualClock
-from pytest_indexjob.virtual_time.time_patches import TimePatches
-
-
-@pytest.fixture
-def clock():
-    patches = TimePatches(VirtualClock())
-    patches.start()
-    yield patches.clock
-    patches.stop()
-
 
 def test_a_background_schedulers_interval(clock):
     beats, done = [], threading.Event()

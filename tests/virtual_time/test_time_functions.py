@@ -12,14 +12,6 @@ from pytest_indexjob import VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
 
 
-@pytest.fixture
-def clock():
-    patches = TimePatches(VirtualClock())
-    patches.start()
-    yield patches.clock
-    patches.stop()
-
-
 def by_default(sleep=time.sleep):
     sleep(100)
 

@@ -23,15 +23,6 @@ import trio
 import uvloop
 
 from pytest_indexjob import LoopbackServer, Simulator, VirtualClock
-from pytest_indexjob.virtual_time.time_patches import TimePatches
-
-
-@pytest.fixture
-def clock():
-    patches = TimePatches(VirtualClock())
-    patches.start()
-    yield patches.clock
-    patches.stop()
 
 
 def in_threads(*works):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from pytest_indexjob.api.calls import API_URL, CALLS, Call, CallMatch, match, named, nearest_call
+from pytest_indexjob.api.calls import API_URL, Call, CallMatch, match, named, nearest_call
 from pytest_indexjob.api.errors import DecodeError, UnknownCallError
 from pytest_indexjob.api.knowledge_bases import (
     KnowledgeBase,
@@ -482,8 +482,10 @@ class Simulator:
             refusal = Refusal(404, "not_found", "The resource you requested could not be found.")
         near = nearest_call(request.method, urlsplit(request.url).path)
         hint = f" Did you mean {near}?" if near else ""
-        known = "".join(f"\n    {call}" for call in CALLS)
-        text = f"{problem}. It was answered {refusal.status}.{hint} Its calls are{known}"
+        text = (
+            f"{problem}. It was answered {refusal.status}.{hint} The command"
+            " `pytest-indexjob list calls` shows every call"
+        )
         self.journal.add_miss(UnknownCallError(text, request=request))
         return refusal
 

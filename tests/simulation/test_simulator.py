@@ -314,7 +314,7 @@ def test_an_invented_call_is_answered_and_kept(service, method, path, status):
     (miss,) = service.journal.misses
     assert isinstance(miss, UnknownCallError)
     assert f"{method} {API}{path}" in str(miss)
-    assert "PUT /v2/gen-ai/indexing_jobs/{uuid}/cancel" in str(miss)
+    assert "`pytest-indexjob list calls`" in str(miss)
 
 
 def test_an_invented_call_fails_its_test(pytester):

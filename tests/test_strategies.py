@@ -316,6 +316,7 @@ def test_knowledge_bases_have_a_last_job_of_each_status(status):
     )
     assert found == KnowledgeBase(
         uuid=found.uuid,
+        name=found.name,
         last_indexing_job=IndexingJob(status=status, phase=found.last_indexing_job.phase),
     )
     assert smallest(knowledge_bases(), lambda base: True).last_indexing_job is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import math
 import os
 import sys
@@ -23,7 +24,7 @@ from pytest_indexjob.virtual_time.time_functions import REAL, TimeFunctions
 from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run
 
 _FREEZEGUN = (
-    "indexjob_clock moves the wall clock by time-machine: freeze inside the test, after the clock"
+    "indexjob_clock can't start while freezegun is active: freeze inside the test, after the clock"
     " has begun, or let the ini key indexjob_clock_start choose the moment"
 )
 _active: weakref.WeakSet[TimePatches] = weakref.WeakSet()
@@ -69,11 +70,11 @@ class TimePatches:
             if self._real:
                 return
             self._start_ns = round(self.clock.start * 1e9)
+            if dt.datetime.__module__.startswith("freezegun"):
+                # time-machine refuses it too, from 3.2 on.
+                pytest.fail(_FREEZEGUN, pytrace=False)
             travel = time_machine.travel(self.clock.time(), tick=False)
-            try:
-                wall: Any = travel.start()
-            except RuntimeError as error:
-                pytest.fail(f"{error} {_FREEZEGUN}", pytrace=False)
+            wall: Any = travel.start()
             self._travel = travel
             # Asked whenever somebody reads the wall clock, so that nobody has to tell of each move.
             wall.time_ns = self._wall_time_ns

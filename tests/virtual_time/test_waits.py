@@ -455,6 +455,8 @@ def run(pytester, text, *, ini=""):
     return pytester.runpytest("-p", "no:cacheprovider")
 
 
+# The inner test's helper thread ends with an error, maybe only after the inner run.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
     result = run(
         pytester,

@@ -165,18 +165,56 @@ def nearest_call(method: str, path: str) -> str:
 
     Public programs invent calls that start a job, such as ``POST .../knowledge_bases/{}/index``.
     """
-    segments = path.partition("?")[0].rstrip("/").split("/")
-    if KNOWLEDGE_BASES_PATH in path and segments[-1].lower() in _WORDS_FOR_A_JOB:
-        return f"POST {JOBS_PATH} with {{knowledge_base_uuid}}"
-    known = {_PLACE.sub("{}", str(call)): str(call) for call in CALLS}
-    asked = "/".join("{}" if _UUID.fullmatch(each) else each for each in segments)
-    found = difflib.get_close_matches(f"{method} {asked}", known, n=1, cutoff=0.8)
-    return known[found[0]] if found else ""
+    segments = path.partition("?")[0].strip("/").split("/")
+    shown = "/".join("{}" if _UUID.fullmatch(each) else each for each in segments)
+    root = _ROOT.match(shown)
+    if root is None:
+        return ""
+    asked = f"{method} {shown[root.end() :]}"
+    words = asked.lower().replace("-", "_")
+    for meaning, name in _MEANINGS:
+        if re.match(meaning.replace("{}", "[^/]+"), words):
+            return _in_words(named(name))
+    known = {_PLACE.sub("{}", str(call)).replace(API_ROOT, ""): call for call in CALLS}
+    found = difflib.get_close_matches(asked, known, n=1, cutoff=0.8)
+    return _in_words(known[found[0]]) if found else ""
 
 
-_WORDS_FOR_A_JOB = frozenset(("index", "reindex", "re-index", "ingest", "sync", "indexing_jobs"))
+def _in_words(call: Call) -> str:
+    return f"{call} with {{knowledge_base_uuid}}" if call.name == "jobs.create" else str(call)
+
+
 _PLACE = re.compile(r"\{[^{}/]*\}")
 _UUID = re.compile(r"(?=.*[0-9])[0-9a-zA-Z]+(?:-[0-9a-zA-Z]+)+|[0-9]+")
+# The API's root, or what stands before a segment that can only be the API's.
+_ROOT = re.compile(r"(?:.*/)?gen[-_]?ai/|.*?(?=[^/]*(?:index|knowledge))", re.IGNORECASE)
+# What invented requests mean. The first pattern that fits the method and the path decides: the path
+# is without the API's root, in small letters, with "_" for "-"; "{}" stands for a segment.
+_MEANINGS = (
+    (r"get .*schedul", "schedules.get"),
+    (r"delete .*schedul", "schedules.delete"),
+    (r"\w+ .*schedul", "schedules.create"),
+    (r"\w+ .*(upload|presigned)|(post|put) knowledge.*/files?$", "uploads.create"),
+    (r"\w+ .*jobs?/{}/(cancel|stop|abort|kill|terminate)|delete .*jobs?/{}$", "jobs.cancel"),
+    (r"get .*jobs?/{}/(detail|report|log|signed|download)", "jobs.details_signed_url"),
+    (r"get (.*/)?(index\w*_)?jobs?/(?!la|cur){}(/(status|progress|result))?/?$", "jobs.get"),
+    (r"get knowledge_?bases?/{}/(\w*status|last_\w+|database\w*|details)$", "knowledge_bases.get"),
+    (r"get knowledge_?bases?/{}/.*(index|job)", "jobs.list_for_knowledge_base"),
+    (
+        r"(post|put|patch) (knowledge|data_?source).*"
+        r"(index|job|ingest|sync|refresh|rebuild|process|train)",
+        "jobs.create",
+    ),
+    (r"(post|put) index(_jobs?|ing)?$", "jobs.create"),
+    (r"(post|put) knowledge_?bases?/{}/agents?", "agents.attach"),
+    (r"delete knowledge_?bases?/{}/agents?", "agents.detach"),
+    (r"get agents?/{}/knowledge", "agents.get"),
+    (r"put agents?/{}/knowledge", "agents.attach"),
+    (r"get (knowledge_?bases?/{}/)?(data_?)?sources?(/{})?$", "data_sources.list"),
+    (r"delete data_?sources?/{}$", "data_sources.delete"),
+    (r"(put|patch) data_?sources?/{}$", "data_sources.update"),
+    (r"post (knowledge_?bases?/{}/)?(data_?sources?|sources?|documents?)$", "data_sources.create"),
+)
 
 
 def named(name: str) -> Call:
@@ -187,5 +225,7 @@ def named(name: str) -> Call:
     try:
         return _BY_NAME[name]
     except KeyError:
+        near = difflib.get_close_matches(str(name), _BY_NAME, n=1)
+        did = f" Did you mean {near[0]}?" if near else ""
         known = ", ".join(call.usual_name for call in CALLS)
-        raise ValueError(f"there is no call {name!r}. There are: {known}") from None
+        raise ValueError(f"there is no call {name!r}.{did} There are: {known}") from None

@@ -481,9 +481,15 @@ class Simulator:
             problem = f"{shown} is no call of the indexing-job API"
             refusal = Refusal(404, "not_found", "The resource you requested could not be found.")
         near = nearest_call(request.method, urlsplit(request.url).path)
-        hint = f" Did you mean {near}?" if near else ""
+        path = urlsplit(shown_url(request.url)).path
+        hint = (
+            f"Did you mean {near}?"
+            if near
+            else "To answer it yourself, say"
+            f' indexjob_simulator.answer("{request.method}", "{path}", json=...).'
+        )
         text = (
-            f"{problem}. It was answered {refusal.status}.{hint} The command"
+            f"{problem}. It was answered {refusal.status}. {hint} The command"
             " `pytest-indexjob list calls` shows every call"
         )
         self.journal.add_miss(UnknownCallError(text, request=request))

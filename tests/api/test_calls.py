@@ -86,6 +86,8 @@ class Whole:
 
     def path(self, call):
         path = call.path
+        if call.name == "jobs.list_for_knowledge_base":
+            return path.format(uuid=self.uuids["knowledge_base_uuid"])
         if call.resource == "schedules" and call.short_name != "create":
             schedule = self.made("schedules.create", self.bodies["schedules.create"])
             return path.format(**{**self.uuids, "uuid": schedule["indexing_info"]["uuid"]})
@@ -137,7 +139,80 @@ def test_a_request_that_is_no_call_is_told_the_nearest(method, path, meant):
     simulator = Simulator(VirtualClock())
     simulator.handle(Request(method, API_URL + path, HEADERS))
     (miss,) = simulator.journal.misses
-    assert (f"Did you mean {meant}?" in str(miss)) is bool(meant)
+    own = f'indexjob_simulator.answer("{method}", "{path}", json=...)'
+    assert (f"Did you mean {meant}?" if meant else own) in str(miss)
+
+
+ROOT = "/v2/gen-ai"
+BASE = f"{ROOT}/knowledge_bases/61f7a3de-b5f1-11f0-9c3a-0a58a9feac02"
+SOURCE = f"{BASE}/data_sources/70aa91f4-b5f1-11f0-9c3a-0a58a9feac02"
+JOB = f"{ROOT}/indexing_jobs/5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
+AGENT = f"{ROOT}/agents/3c4d5e6f-b5f2-11f0-9c3a-0a58a9feac02"
+INVENTED = [
+    # Seen in public programs.
+    ("POST", f"{SOURCE}/indexing_jobs", "jobs.create"),
+    ("POST", f"{BASE}/index", "jobs.create"),
+    ("POST", f"{BASE}/indexing_jobs", "jobs.create"),
+    ("GET", f"{BASE}/indexing_jobs/5c0e1d52-b5f6-11f0", "jobs.get"),
+    ("DELETE", JOB, "jobs.cancel"),
+    ("GET", f"{JOB}/details:signed_url", "jobs.details_signed_url"),
+    ("GET", SOURCE, "data_sources.list"),
+    # Others of their kinds.
+    ("POST", f"{SOURCE}/reindex", "jobs.create"),
+    ("POST", f"{BASE}/start_indexing", "jobs.create"),
+    ("POST", f"{BASE}/indexing-jobs", "jobs.create"),
+    ("POST", f"{BASE}/refresh", "jobs.create"),
+    ("POST", f"{ROOT}/knowledge_bases/mine/sync", "jobs.create"),
+    ("POST", f"{ROOT}/indexing_jobs/start", "jobs.create"),
+    ("POST", "/v2/ai/knowledge_bases/mine/index", "jobs.create"),
+    ("GET", f"{BASE}/status", "knowledge_bases.get"),
+    ("GET", f"{BASE}/database_status", "knowledge_bases.get"),
+    ("GET", f"{BASE}/last_indexing_job", "knowledge_bases.get"),
+    ("GET", f"{BASE}/indexing_jobs/latest", "jobs.list_for_knowledge_base"),
+    ("GET", f"{BASE}/jobs", "jobs.list_for_knowledge_base"),
+    ("POST", f"{JOB}/cancel", "jobs.cancel"),
+    ("POST", f"{JOB}/stop", "jobs.cancel"),
+    ("GET", f"{JOB}/status", "jobs.get"),
+    ("GET", f"{JOB}/report", "jobs.details_signed_url"),
+    ("GET", f"{JOB}/", "jobs.get"),
+    ("GET", "/v2/genai/indexing-jobs/mine-1", "jobs.get"),
+    ("GET", "/v2/indexing_jobs/5", "jobs.get"),
+    ("POST", f"{ROOT}/knowledgebases", "knowledge_bases.create"),
+    ("PATCH", BASE, "knowledge_bases.update"),
+    ("POST", f"{BASE}/documents", "data_sources.create"),
+    ("POST", f"{BASE}/data_source", "data_sources.create"),
+    ("DELETE", f"{ROOT}/data_sources/70aa91f4-b5f1-11f0", "data_sources.delete"),
+    ("POST", f"{BASE}/upload", "uploads.create"),
+    ("POST", f"{BASE}/data_sources/file_upload_presigned_urls", "uploads.create"),
+    ("POST", f"{BASE}/schedule", "schedules.create"),
+    ("GET", f"{ROOT}/scheduled-indexing/61f7a3de-b5f1-11f0", "schedules.get"),
+    ("GET", f"{AGENT}/knowledge_bases", "agents.get"),
+    ("PUT", f"{AGENT}/knowledge_bases/61f7a3de-b5f1-11f0", "agents.attach"),
+    ("POST", f"{BASE}/agents/3c4d5e6f-b5f2-11f0", "agents.attach"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "meant"), INVENTED)
+def test_an_invented_call_is_told_the_real_one(method, path, meant):
+    assert nearest_call(method, path).startswith(str(named(meant)))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{ROOT}/models"),
+        ("GET", f"{ROOT}/regions"),
+        ("POST", f"{AGENT}/api_keys"),
+        ("GET", f"{AGENT}/versions"),
+        ("GET", "/v2/databases/61f7a3de-b5f1-11f0"),
+        ("POST", f"{BASE}/retrieve"),
+        ("POST", "/v2/spaces/keys"),
+        ("GET", "/"),
+        ("GET", ""),
+    ],
+)
+def test_a_call_of_another_part_of_the_api_is_not_taken_for_a_mistake(method, path):
+    assert nearest_call(method, path) == ""
 
 
 def test_the_contract_lists_the_same_calls():

@@ -7,7 +7,6 @@ knowledge base with the id of a database is ready at once.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, TypeVar
 
 from pytest_indexjob.api.errors import DecodeError
@@ -19,7 +18,7 @@ from pytest_indexjob.api.knowledge_bases import (
     KnowledgeBase,
     KnowledgeBaseDataSource,
 )
-from pytest_indexjob.api.wire import WireModel
+from pytest_indexjob.api.wire import WireModel, shown
 from pytest_indexjob.simulation.resource import (
     ROUNDING,
     Refusal,
@@ -38,6 +37,7 @@ _NAMING_FIELDS = (
     "folder_id",
     "folder_name",
 )
+_LONGEST = 1e12  # seconds
 # How a database ends: the status that it comes to.
 LIVES = {
     status.name.lower().replace("_", "-"): status
@@ -55,14 +55,17 @@ class DatabaseLife:
 
     @classmethod
     def of(cls, name: str, after: float) -> DatabaseLife:
-        """The life of that name. Raises ``ValueError`` for an unknown name or a negative time."""
-        if name not in LIVES:
-            raise ValueError(
-                f"there is no life {name!r} of a database. There are: {', '.join(LIVES)}"
-            )
-        if not math.isfinite(after) or after < 0:
-            raise ValueError(f"after must be 0 or more seconds, not {after!r}")
-        return cls(LIVES[name], after)
+        """The life of that name, or the one that ends with the status of that name.
+
+        Raises ``ValueError`` for an unknown name or a negative time.
+        """
+        end = LIVES.get(str(name).lower().replace("_", "-"))
+        if end is None:
+            known = ", ".join((*LIVES, "ready"))
+            raise ValueError(f"there is no life {name!r} of a database. There are: {known}")
+        if not isinstance(after, int | float) or not 0 <= after <= _LONGEST:
+            raise ValueError(f"after must be 0 or more seconds, not {shown(after)}")
+        return cls(end, after)
 
 
 READY = DatabaseLife(DatabaseStatus.ONLINE, 0.0)
@@ -90,6 +93,11 @@ class Base:
     def uuid(self) -> str:
         """The uuid of the knowledge base."""
         return self.model.uuid
+
+    @property
+    def can_be_indexed(self) -> bool:
+        """Whether it has data sources, as far as that is known."""
+        return bool(self.sources) or self.is_implied
 
     def is_online(self, now: float) -> bool:
         """Whether the database is online at a moment."""
@@ -175,12 +183,28 @@ class Bases:
 def read_source(body: Any) -> KnowledgeBaseDataSource:
     """The data source that a request describes. Raises ``Refusal`` for what describes none."""
     model = read_model(KnowledgeBaseDataSource, body)
+    try:
+        check_kind(model)
+    except ValueError as error:
+        raise bad_argument(str(error)) from None
+    region = model.region
+    if model.bucket_name and isinstance(body.get("bucket_region"), str):
+        region = body["bucket_region"]  # as the field of the answer is called in a request
+    return dataclasses.replace(
+        model,
+        uuid="",
+        created_at=None,
+        updated_at=None,
+        last_datasource_indexing_job=None,
+        region=region,
+    )
+
+
+def check_kind(model: KnowledgeBaseDataSource) -> None:
+    """Raise ``ValueError`` for a data source that is of no kind, or of several."""
     kinds = [name for name in SOURCE_KINDS if getattr(model, name) is not None]
     if len(kinds) > 1 or not (kinds or model.bucket_name):
-        raise bad_argument(f"a data source needs exactly one of {', '.join(SOURCE_KINDS)}")
-    return dataclasses.replace(
-        model, uuid="", created_at=None, updated_at=None, last_datasource_indexing_job=None
-    )
+        raise ValueError(f"a data source needs exactly one of {', '.join(SOURCE_KINDS)}")
 
 
 def read_model(model: type[M], body: Any) -> M:

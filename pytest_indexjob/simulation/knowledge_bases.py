@@ -94,7 +94,7 @@ class KnowledgeBases(Resource):
     def _create(self, request: Request) -> bytes:
         body = json_object(request)
         model = read_model(KnowledgeBase, _chosen(body, _SETTABLE))
-        _check_name(model.name)
+        _require_name(model.name)
         listed = body.get("datasources")
         listed = [] if listed is None else listed
         if not isinstance(listed, list):
@@ -117,7 +117,9 @@ class KnowledgeBases(Resource):
         """Make a knowledge base now. Raises ``ValueError`` for a uuid that is taken."""
         now = self._time(self._now())
         base = self._bases.add(
-            dataclasses.replace(model, created_at=now, updated_at=now),
+            dataclasses.replace(
+                model, created_at=model.created_at or now, updated_at=model.updated_at or now
+            ),
             self._now(),
             life,
             is_implied=is_implied,
@@ -129,7 +131,9 @@ class KnowledgeBases(Resource):
     def timed(self, source: KnowledgeBaseDataSource) -> KnowledgeBaseDataSource:
         """A data source that is made now."""
         now = self._time(self._now())
-        return dataclasses.replace(source, created_at=now, updated_at=now)
+        return dataclasses.replace(
+            source, created_at=source.created_at or now, updated_at=source.updated_at or now
+        )
 
     def _list(self, request: Request) -> bytes:
         shown, rest = self._page(request, tuple(self._bases.by_uuid.values()))
@@ -149,7 +153,7 @@ class KnowledgeBases(Resource):
         model = read_model(KnowledgeBase, given)
         changes = {name: getattr(model, name) for name in given if given[name] is not None}
         if "name" in changes:
-            _check_name(model.name)
+            _require_name(model.name)
         base.model = dataclasses.replace(base.model, **changes, updated_at=self._time(self._now()))
         return written({"knowledge_base": self.wire(base)})
 
@@ -249,9 +253,17 @@ def _chosen(body: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: body[name] for name in names if name in body}
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise ``ValueError`` for what can't be the name of a knowledge base."""
     if not _NAME.match(name):
-        raise bad_argument("name must have 3 to 63 letters, digits, hyphens and dots")
+        raise ValueError("name must have 3 to 63 letters, digits, hyphens and dots")
+
+
+def _require_name(name: str) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise bad_argument(str(error)) from None
 
 
 def _check_base(body: dict[str, Any], uuid: str) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import Callable
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import path_pattern
+from pytest_indexjob.api.wire import shown
 from pytest_indexjob.exchange import Headers, Request, Response
+from pytest_indexjob.simulation.resource import checked_times
+
+_METHOD = re.compile(r"[A-Za-z]{1,20}", re.ASCII)
+# Each segment of a path is plain, or a name in braces that stands for any segment.
+_PATH = re.compile(r"(?:/(?:[^/{}?#]*|\{[^/{}]*\}))+")
+_LONGEST_PATH = 1000
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+_HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,8000}")
 
 
 class _OwnAnswer(NamedTuple):
@@ -29,21 +37,38 @@ class OwnAnswers:
         self._answers: list[_OwnAnswer] = []
 
     def add(
-        self, method: str, path: str, json: Any, status: int, headers: Headers, times: float
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        status: int,
+        headers: Headers | Mapping[str, str],
+        times: float,
     ) -> None:
-        """Keep an answer. Raises ``ValueError`` for a wrong path, status or number of times."""
-        if not path.startswith("/"):
-            raise ValueError(f"a path begins with a slash, not as {path!r}")
-        if status not in {each.value for each in HTTPStatus}:
-            raise ValueError(f"{status!r} is no HTTP status")
-        if not times > 0 or (times != float("inf") and times != int(times)):
+        """Keep an answer. Raises ``ValueError`` for what can't be asked, sent or counted."""
+        if not isinstance(method, str) or not _METHOD.fullmatch(method):
+            raise ValueError(f"{method!r} is no HTTP method")
+        if not isinstance(path, str) or len(path) > _LONGEST_PATH or not _PATH.fullmatch(path):
             raise ValueError(
-                f"times must be a whole number of 1 or more, or infinite, not {times!r}"
+                f"path must begin with a slash, have no host and no query, at most {_LONGEST_PATH}"
+                " characters, and braces only around a whole segment: /v2/databases/{uuid}, not"
+                f" {shown(path)}"
             )
-        answer = _OwnAnswer(
-            method.upper(), path_pattern(path), json, status, tuple(headers), [times]
+        if type(status) is not int or not 200 <= status <= 599:
+            raise ValueError(f"status must be an HTTP status of 200 or more, not {status!r}")
+        if not callable(json):
+            _written(json)
+        self._answers.insert(
+            0,
+            _OwnAnswer(
+                method.upper(),
+                path_pattern(path),
+                json,
+                status,
+                _checked_headers(headers),
+                [checked_times(times)],
+            ),
         )
-        self._answers.insert(0, answer)
 
     def take(self, request: Request, url: str) -> Response | None:
         """The answer to a request, or ``None`` where the test said nothing of it.
@@ -67,4 +92,23 @@ def _response(answer: _OwnAnswer, request: Request) -> Response:
     if value is None:
         return Response(answer.status, answer.headers, b"")
     headers = (("Content-Type", "application/json"), *answer.headers)
-    return Response(answer.status, headers, json_module.dumps(value).encode())
+    return Response(answer.status, headers, _written(value))
+
+
+def _written(value: Any) -> bytes:
+    try:
+        return json_module.dumps(value).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"json can't be written as JSON: {error}") from None
+
+
+def _checked_headers(headers: Headers | Mapping[str, str]) -> Headers:
+    """The headers as pairs. Raises ``ValueError`` for a header that can't be sent."""
+    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    for pair in pairs:
+        are_texts = len(pair) == 2 and all(isinstance(each, str) for each in pair)
+        if not are_texts or not _HEADER_NAME.fullmatch(pair[0]):
+            raise ValueError(f"the header {pair[0]!r} can't be sent")
+        if not _HEADER_VALUE.fullmatch(pair[1]):
+            raise ValueError(f"the header {pair[0]!r} can't be sent")
+    return pairs

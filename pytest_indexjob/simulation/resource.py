@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pytest_indexjob.api.calls import api_path
 from pytest_indexjob.api.models import utc
+from pytest_indexjob.api.wire import INT64_MAX
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,7 +91,9 @@ class Resource:
             shown = items[max(total - end, 0) : max(total - begin, 0)][::-1]
         else:
             shown = items[begin:end]
-        near = {"first": 1, "previous": page - 1, "next": page + 1, "last": pages}
+        # A page beyond the end leads back to the last page.
+        before = min(page - 1, pages)
+        near = {"first": 1, "previous": before, "next": page + 1, "last": pages}
         if page == 1:
             del near["first"], near["previous"]
         if page >= pages:
@@ -120,7 +124,7 @@ def json_object(request: Request) -> dict[str, Any]:
     if len(request.body) > _LARGEST_BODY:
         raise bad_argument(f"the body is larger than {_LARGEST_BODY} bytes")
     try:
-        body = json.loads(request.body.decode() or "{}")
+        body = json.loads(request.body.decode() or "{}", parse_float=_number_of)
         # Neither NaN, nor a number too large for a float, nor half a character is JSON.
         json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -130,6 +134,12 @@ def json_object(request: Request) -> dict[str, Any]:
     if _is_deeper(body, _DEEPEST_BODY):
         raise bad_argument(f"the body has more than {_DEEPEST_BODY} levels")
     return body
+
+
+def _number_of(text: str) -> float:
+    """A JSON number that is written with a point or an exponent; 3.0 is the whole number 3."""
+    number = float(text)
+    return int(number) if abs(number) <= INT64_MAX and number.is_integer() else number
 
 
 def _is_deeper(value: object, levels: int) -> bool:
@@ -144,8 +154,16 @@ def made_uuid(first: int, number: int, group: str = "b5f1") -> str:
     return f"{(first + number) & 0xFFFFFFFF:08x}-{group}-{_NODE}"
 
 
+def checked_times(times: object) -> float:
+    """How often something is to happen. Raises ``ValueError`` for what is no number of times."""
+    is_number = isinstance(times, int | float) and times > 0
+    if not is_number or (times != math.inf and times != int(times)):  # type: ignore[call-overload]
+        raise ValueError(f"times must be a whole number of 1 or more, or infinite, not {times!r}")
+    return times  # type: ignore[return-value]
+
+
 def _number(query: dict[str, list[str]], name: str, default: int) -> int:
     text = query.get(name, [str(default)])[0]
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise bad_argument(f"{name} must be a whole number of 1 or more")
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not 1 <= int(text) <= INT64_MAX:
+        raise bad_argument(f"{name} must be a whole number of 1 to {INT64_MAX}")
     return int(text)

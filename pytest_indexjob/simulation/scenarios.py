@@ -22,7 +22,7 @@ from pytest_indexjob.api.outcomes import (
     IndexingJobStatus,
     Outcome,
 )
-from pytest_indexjob.api.wire import UINT64_MAX, WireEnum
+from pytest_indexjob.api.wire import UINT64_MAX, WireEnum, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -691,7 +691,9 @@ class SourceEnd(NamedTuple):
             return cls(DataSourceStatus.parse(end))
         given: dict[str, Any] = dict(end)
         rest = {_SAME_OVERRIDES.get(name, name): value for name, value in given.items()}
-        status = DataSourceStatus.parse(rest.pop("status", None))
+        if "status" not in rest:
+            raise ValueError(f"an end of a data source needs a status: {shown(given)}")
+        status = DataSourceStatus.parse(rest.pop("status"))
         texts = {name: rest.pop(name) for name in _TEXT_NAMES if name in rest}
         wrong = next((name for name in rest if name not in _COUNT_NAMES), None)
         if wrong is not None:
@@ -708,7 +710,9 @@ def parse_ends(ends: object) -> tuple[SourceEnd, ...]:
     """
     if isinstance(ends, str) or not isinstance(ends, Iterable):
         raise TypeError(f"ends must be a list of data sources' ends, not {ends!r}")
-    listed = ends.values() if isinstance(ends, Mapping) else ends
+    listed = tuple(ends.values() if isinstance(ends, Mapping) else ends)
+    if not listed:
+        raise ValueError("ends is empty: name the end of each data source, or leave it out")
     return tuple(end if isinstance(end, SourceEnd) else SourceEnd.parse(end) for end in listed)
 
 

@@ -2,7 +2,8 @@
 
 Source of facts: the published OpenAPI and the documentation. Guesses: which numbers are Sunday
 (``sundays``), what a second schedule of a knowledge base does (``replaces_schedule``), that a
-moment is left out while a job runs or while the database is not online.
+moment is left out while a job runs, while the database is not online, or where there is no data
+source.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Schedules(Resource):
 
     def _run(self, base: Base, run_at: datetime) -> None:
         at = run_at.timestamp() - self._simulator.epoch
-        if base.is_online(at) and not self._jobs.is_busy(base.uuid, at):
+        has_work = base.can_be_indexed or self._simulator.empty_jobs
+        if has_work and base.is_online(at) and not self._jobs.is_busy(base.uuid, at):
             with contextlib.suppress(Refusal):
                 self._jobs.start_planned(base, created=at)
         schedule = self.by_base[base.uuid]

@@ -8,11 +8,12 @@ Guesses: the answers to unknown paths and wrong methods.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from pytest_indexjob.api.knowledge_bases import (
     ScheduledIndexing,
 )
 from pytest_indexjob.api.models import IndexingJob
-from pytest_indexjob.api.wire import WireModel
+from pytest_indexjob.api.wire import WireEnum, WireModel, shown
 from pytest_indexjob.exchange import (
     Exchange,
     Headers,
@@ -36,13 +37,13 @@ from pytest_indexjob.exchange import (
 )
 from pytest_indexjob.simulation import faults
 from pytest_indexjob.simulation.agents import Agents
-from pytest_indexjob.simulation.bases import READY, Base, Bases, DatabaseLife
+from pytest_indexjob.simulation.bases import READY, Base, Bases, DatabaseLife, check_kind
 from pytest_indexjob.simulation.faults import Fault
 from pytest_indexjob.simulation.jobs import Jobs
-from pytest_indexjob.simulation.knowledge_bases import DataSources, KnowledgeBases
+from pytest_indexjob.simulation.knowledge_bases import DataSources, KnowledgeBases, check_name
 from pytest_indexjob.simulation.own_answers import OwnAnswers
 from pytest_indexjob.simulation.reports import Reports
-from pytest_indexjob.simulation.resource import Handler, Refusal, Resource
+from pytest_indexjob.simulation.resource import Handler, Refusal, Resource, checked_times
 from pytest_indexjob.simulation.scenarios import Scenario
 from pytest_indexjob.simulation.schedules import Schedules
 from pytest_indexjob.simulation.uploads import Upload, Uploads
@@ -90,6 +91,7 @@ class Simulator:
     ``no_database_id``. ``first_job_waits``: the job of a knowledge base that is made with data
     sources starts when the database is online, else at once. ``delete_starts_job``: deleting a data
     source indexes the rest. ``deletes_in_use``: what an agent or a running job uses can be deleted.
+    ``empty_jobs``: a job of a knowledge base without data sources is started, else it is refused.
     ``last_job_lag`` is the seconds until a knowledge base shows a job that was started. An upload
     URL is good for ``upload_lifetime`` seconds. ``sundays`` are the numbers of Sunday in a
     schedule; ``replaces_schedule``: a second schedule takes the place of the first, else it is
@@ -120,6 +122,7 @@ class Simulator:
         first_job_waits: bool = True,
         delete_starts_job: bool = False,
         deletes_in_use: bool = False,
+        empty_jobs: bool = False,
         last_job_lag: float = 0.0,
         sundays: Collection[int] = (0, 7),
         replaces_schedule: bool = False,
@@ -149,6 +152,7 @@ class Simulator:
         self.first_job_waits = first_job_waits
         self.delete_starts_job = delete_starts_job
         self.deletes_in_use = deletes_in_use
+        self.empty_jobs = empty_jobs
         self.last_job_lag = last_job_lag
         self.sundays = sundays
         self.replaces_schedule = replaces_schedule
@@ -205,6 +209,8 @@ class Simulator:
         unless one is named. Raises ``ValueError`` for an unknown scenario, contradicting overrides,
         or a uuid that is taken.
         """
+        for given in (knowledge_base_uuid, uuid):
+            _check_uuid(given or "")
         with self._lock:
             base = self._base_of_test(knowledge_base_uuid) if knowledge_base_uuid else None
             job = self._jobs.start(scenario, overrides, base, uuid=uuid)
@@ -236,8 +242,9 @@ class Simulator:
         for an unknown life, an unknown field or a uuid that is taken.
         """
         model = _model_of_test(KnowledgeBase, {"name": name, **fields})
+        check_name(model.name)
+        life = self._database_life(database, after)
         with self._lock:
-            life = READY if database == "ready" else self._database_life(database, after)
             base = self._knowledge_bases.add(model, life)
             return KnowledgeBase.from_wire(self._knowledge_bases.wire(base))
 
@@ -252,8 +259,15 @@ class Simulator:
         """
         given = fields or {"spaces_data_source": {"bucket_name": "documents", "region": "nyc3"}}
         model = _model_of_test(KnowledgeBaseDataSource, {"uuid": uuid, **given})
+        check_kind(model)
+        _check_uuid(knowledge_base_uuid)
         with self._lock:
-            base = self._bases.by_uuid[knowledge_base_uuid]
+            base = self._bases.by_uuid.get(knowledge_base_uuid)
+            if base is None:
+                raise KeyError(
+                    f"there is no knowledge base {knowledge_base_uuid!r}: make it with"
+                    " add_knowledge_base()"
+                )
             source = self._bases.add_source(base, self._knowledge_bases.timed(model))
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
 
@@ -261,13 +275,17 @@ class Simulator:
         """Choose the life of the databases that the code under test makes from now on.
 
         ``online``, ``unhealthy``, ``powering-on`` or another status: CREATING for ``after``
-        seconds, then that status. ``never``: CREATING for ever. Raises ``ValueError`` for an
-        unknown life.
+        seconds, then that status. ``never``: CREATING for ever. ``ready``: ONLINE at once. Raises
+        ``ValueError`` for an unknown life.
         """
         self._knowledge_bases.plan_database(self._database_life(life, after))
 
     def _database_life(self, name: str, after: float | None) -> DatabaseLife:
-        return DatabaseLife.of(name, self.database_delay if after is None else after)
+        if name != "ready":
+            return DatabaseLife.of(name, self.database_delay if after is None else after)
+        if after:
+            raise ValueError('a database that is "ready" takes no time: say "online", or no after')
+        return READY
 
     def answer(
         self,
@@ -276,14 +294,15 @@ class Simulator:
         *,
         json: Any = None,
         status: int = 200,
-        headers: Headers = (),
+        headers: Headers | Mapping[str, str] = (),
         times: float = math.inf,
     ) -> None:
         """Say what a method and a path answer, before all that the simulator knows itself.
 
         In ``path`` each ``{name}`` stands for one segment. ``json`` is the body, a function of the
-        request that gives it, or ``None`` for none. It is given ``times`` times. Raises
-        ``ValueError`` for a path without a leading slash, a wrong status or wrong times.
+        request that gives it, or ``None`` for none. It is given ``times`` times. Of several answers
+        to a request the one that was said last goes first. Raises ``ValueError`` for an argument
+        that can't be asked for, sent or counted.
         """
         with self._lock:
             self._own_answers.add(method, path, json, status, headers, times)
@@ -311,13 +330,9 @@ class Simulator:
         or call.
         """
         known = fault if isinstance(fault, Fault) else faults.get(fault)
-        if not times > 0 or (times != float("inf") and times != int(times)):
-            raise ValueError(
-                f"times must be a whole number of 1 or more, or infinite, not {times!r}"
-            )
-        chooser = _chooser(on)
+        injection = _Injection(known, [checked_times(times)], _chooser(on))
         with self._lock:
-            self._injections.append(_Injection(known, [times], chooser))
+            self._injections.append(injection)
 
     def job(self, uuid: str) -> IndexingJob:
         """The job as a call would show it now, without making one.
@@ -326,6 +341,8 @@ class Simulator:
         """
         with self._lock:
             self._start_due()
+            if uuid not in self._jobs.by_uuid:
+                raise KeyError(f"there is no job {uuid!r}: simulator.jobs has those that there are")
             return IndexingJob.from_wire(self._jobs.wire(self._jobs.by_uuid[uuid]))
 
     @property
@@ -414,16 +431,14 @@ class Simulator:
         with self._lock:
             self._requests += 1
             self._start_due()
-            own = self._own_answers.take(request, request.url.removeprefix(self.base_url))
-            if own is not None:
-                return own
             call, arguments = self._route(request)
             fault = self._strike(request, call)
             if fault and not fault.acts:
                 return fault.apply(Response(200, self._headers()))
             self.read_age = fault.age if fault else 0.0
             try:
-                answer = self._answer(request, call, arguments)
+                own = self._own_answers.take(request, request.url.removeprefix(self.base_url))
+                answer = own or self._answer(request, call, arguments)
             finally:
                 self.read_age = 0.0
             return fault.apply(answer) if fault else answer
@@ -550,15 +565,32 @@ def _route(method: str, url: str) -> tuple[Route, tuple[str, ...]]:
 
 
 def _model_of_test(model: type[M], fields: dict[str, Any]) -> M:
-    for name in fields:
-        if name not in model.kinds():
-            raise ValueError(
-                f"a {model.__name__} has no {name!r}. It has: {', '.join(model.kinds())}"
-            )
     try:
-        return model.from_wire(fields)
+        made = model.from_wire(fields)
     except DecodeError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).removeprefix("$.")) from None
+    _check_words(made)
+    return made
+
+
+def _check_words(model: WireModel) -> None:
+    """Raise ``ValueError`` for a field or a value that the contract lacks: a test's mistake."""
+    for name in model.extra:
+        near = difflib.get_close_matches(name, model.kinds(), n=1)
+        did = f" (did you mean {near[0]}?)" if near else ""
+        known = ", ".join(model.kinds())
+        raise ValueError(f"a {type(model).__name__} has no {name!r}{did}. It has: {known}")
+    for name in model.kinds():
+        value = getattr(model, name)
+        if isinstance(value, WireModel):
+            _check_words(value)
+        elif isinstance(value, WireEnum) and not value.is_known:
+            type(value).parse(value.value)
+
+
+def _check_uuid(uuid: object) -> None:
+    if not isinstance(uuid, str):
+        raise TypeError(f"a uuid is needed, not {shown(uuid)}: of a model it is model.uuid")
 
 
 def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, Route], bool]:
@@ -567,4 +599,6 @@ def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, R
     if isinstance(on, str):
         wanted = named(on)
         return lambda _request, route: route == wanted
+    if not callable(on):
+        raise TypeError(f"on must be a call's name or a function of the request, not {on!r}")
     return lambda request, _route: on(request)

@@ -75,13 +75,15 @@ class Uploads(Resource):
         return written({"request_id": self._simulator.request_id(), "uploads": uploads})
 
     def _announce(self, name: str, size: int) -> FileUpload:
-        key = f"{made_uuid(0x4D3E2F10, len(self.by_key))}/{name}"
+        folder = made_uuid(0x4D3E2F10, len(self.by_key))
+        key = f"{folder}/{name}"
         self.by_key[key] = Upload(object_key=key, file_name=name, size=size)
         expires_at = self._now() + self._simulator.upload_lifetime
         expires = int(self._simulator.epoch + expires_at)
         return FileUpload(
             presigned_url=(
-                f"{self._prefix}{quote(key)}"
+                # Clients resolve "..", and some repair "//": so slashes of a name are quoted.
+                f"{self._prefix}{folder}/{quote(name, safe='')}"
                 f"?X-Amz-Expires={expires}&X-Amz-Signature={signature(key, expires)}"
             ),
             object_key=key,
@@ -100,7 +102,8 @@ class Uploads(Resource):
         if len(request.body) != upload.size:
             problem = f"{len(request.body)} bytes came, {upload.size} were announced"
             return Response(400, _PLAIN, problem.encode())
-        kept = sum(len(each.body or b"") for each in self.by_key.values())
+        others = (each for each in self.by_key.values() if each is not upload)
+        kept = sum(len(each.body or b"") for each in others)
         body = request.body if kept + len(request.body) <= _MOST_KEPT else None
         self.by_key[key] = dataclasses.replace(upload, is_complete=True, body=body)
         return Response(200, (("ETag", f'"{signature(key, upload.size)[:32]}"'),), b"")
@@ -110,8 +113,9 @@ def _read_file(file: Any) -> tuple[str, int]:
     if not isinstance(file, dict):
         raise bad_argument("a file must be an object with file_name and file_size")
     name, size = file.get("file_name"), file.get("file_size")
-    if not isinstance(name, str) or not name:
-        raise bad_argument("file_name must be a string")
+    # "." and ".." can't be quoted, so no client could send such a file.
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        raise bad_argument("file_name must be the name of a file")
     # The OpenAPI has a string, public code sends a number.
     if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) <= 19:
         size = int(size)

@@ -65,6 +65,7 @@ def state_of(service):
 def test_a_database_takes_its_time_and_a_job_has_to_wait(service):
     base = granted(service, "POST", BASES, {"name": "manuals"})["knowledge_base"]["uuid"]
     assert granted(service, "GET", f"{BASES}/{base}")["database_status"] == "CREATING"
+    service.add_data_source(base)
     status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base})
     assert (status, error["message"]) == (400, "failed to get db creds")
     service.clock.advance(service.database_delay)
@@ -239,6 +240,48 @@ def test_unknown_knowledge_bases_spring_into_being_unless_strict(service):
     assert [base.uuid for base in service.knowledge_bases] == ["mine"]
 
 
+def test_a_uuid_of_another_kind_is_no_knowledge_base(service):
+    base = service.add_knowledge_base().uuid
+    source = service.add_data_source(base).uuid
+    job = service.start().uuid
+    agent = granted(service, "POST", AGENTS, {"name": "helper"})["agent"]["uuid"]
+    before = state_of(service)
+    for uuid in (source, job, agent):
+        assert ask(service, "POST", JOBS, {"knowledge_base_uuid": uuid})[0] == 404
+        assert ask(service, "GET", f"{BASES}/{uuid}/indexing_jobs")[0] == 404
+    assert state_of(service) == before
+
+
+def test_the_jobs_of_an_unknown_knowledge_base_are_none_unless_strict(service):
+    assert granted(service, "GET", f"{BASES}/mine/indexing_jobs")["jobs"] == []
+    service.strict = True
+    assert ask(service, "GET", f"{BASES}/mine/indexing_jobs")[0] == 404
+
+
+def test_a_data_source_that_is_named_twice_is_indexed_once(service):
+    base = service.add_knowledge_base().uuid
+    source = service.add_data_source(base).uuid
+    body = {"knowledge_base_uuid": base, "data_source_uuids": [source, source]}
+    granted(service, "POST", JOBS, body)
+    assert service.jobs[0].data_source_uuids == (source,)
+    assert service.jobs[0].total_datasources == 1
+
+
+def test_of_two_jobs_that_a_test_started_each_keeps_the_knowledge_base_busy(service):
+    base = service.add_knowledge_base().uuid
+    service.add_data_source(base)
+    service.start("taken-back", knowledge_base_uuid=base)
+    service.start("failed", knowledge_base_uuid=base, duration=5)
+    body = {"knowledge_base_uuid": base}
+    for _ in range(3):  # the first is shown as ended for a while, and taken back
+        service.clock.advance(100)
+        running = any(not job.is_terminal for job in service.jobs)
+        assert (ask(service, "POST", JOBS, body)[0] == 409) is running
+        assert len(service.jobs) == 2 or not running
+    service.clock.advance(10_000)
+    granted(service, "POST", JOBS, body)
+
+
 def test_lists_have_pages_with_links(service):
     for at in range(5):
         service.add_knowledge_base(f"manuals-{at}")
@@ -246,6 +289,28 @@ def test_lists_have_pages_with_links(service):
     assert [base["name"] for base in page["knowledge_bases"]] == ["manuals-2", "manuals-1"]
     assert page["meta"] == {"page": 2, "pages": 3, "total": 5}
     assert page["links"]["pages"]["next"] == f"{API}{BASES}?page=3&per_page=2"
+    beyond = granted(service, "GET", f"{BASES}?page=99&per_page=2")
+    assert beyond["knowledge_bases"] == []
+    assert beyond["links"]["pages"]["previous"] == f"{API}{BASES}?page=3&per_page=2"
+    assert granted(service, "GET", f"{BASES}?per_page={2**63 - 1}")["meta"]["pages"] == 1
+    for wrong in ("per_page=0", "per_page=-1", "page=1.5", "page=x", f"page={2**63}"):
+        assert ask(service, "GET", f"{BASES}?{wrong}")[0] == 400
+
+
+def test_a_bucket_may_be_named_without_a_kind(service):
+    source = {"bucket_name": "manuals", "bucket_region": "tor1", "item_path": "a/"}
+    granted(service, "POST", BASES, {"name": "manuals", "datasources": [source]})
+    (made,) = service.data_sources
+    assert (made.bucket_name, made.region, made.item_path) == ("manuals", "tor1", "a/")
+
+
+def test_a_whole_number_may_be_written_with_a_point(service):
+    base = service.add_knowledge_base().uuid
+    body = b'{"knowledge_base_uuid": "%s", "days": [1.0], "time": "03:30"}' % base.encode()
+    assert service.handle(Request("POST", API + SCHEDULES, TOKEN, body)).status == 200
+    body = b'{"files": [{"file_name": "a", "file_size": 1e3}]}'
+    assert service.handle(Request("POST", API + UPLOADS, TOKEN, body)).status == 200
+    assert (service.schedules[0].days, service.uploads[0].size) == ((1,), 1000)
 
 
 def test_updates_change_what_they_name_and_no_more(service):
@@ -315,6 +380,23 @@ def test_bytes_are_put_to_the_url_of_an_upload(service):
     assert second.body is None
 
 
+@pytest.mark.parametrize("name", ["docs/../a.txt", "a//b.txt", "/a.txt", "ü ☃?x#%41.pdf"])
+def test_a_file_of_any_name_is_uploaded(service, name):
+    body = {"files": [{"file_name": name, "file_size": 3}]}
+    url = granted(service, "POST", UPLOADS, body)["uploads"][0]["presigned_url"]
+    sent = requests.Request("PUT", url).prepare().url  # as a client resolves it
+    assert service.handle(Request("PUT", sent, (), b"abc")).status == 200
+    assert (service.uploads[0].file_name, service.uploads[0].is_complete) == (name, True)
+
+
+def test_bytes_that_come_twice_are_kept_once(service):
+    body = {"files": [{"file_name": "a", "file_size": 700_000}]}
+    url = granted(service, "POST", UPLOADS, body)["uploads"][0]["presigned_url"]
+    for content in (b"a" * 700_000, b"b" * 700_000):
+        assert service.handle(Request("PUT", url, (), content)).status == 200
+    assert service.uploads[0].body == b"b" * 700_000
+
+
 def test_uploads_by_a_server_lead_to_the_server(service):
     server = LoopbackServer(service.handle, clock=service.clock).start()
     service.serve_at(server.url)
@@ -363,6 +445,21 @@ def test_an_agent_keeps_what_it_was_given_and_its_knowledge_bases(service):
     granted(service, "DELETE", f"{BASES}/{base.uuid}")
     granted(service, "DELETE", f"{AGENTS}/{agent['uuid']}")
     assert service.agents == ()
+
+
+def test_a_fault_strikes_a_tests_own_answer_too(service):
+    service.answer("GET", f"{ROOT}/models", json={"models": []}, times=1)
+    service.inject("bad-gateway", on=lambda request: "models" in request.url)
+    answers = [service.handle(Request("GET", f"{API}{ROOT}/models", TOKEN)) for _ in range(2)]
+    assert [answer.status for answer in answers] == [502, 200]
+
+
+def test_of_several_answers_the_one_that_was_said_last_goes_first(service):
+    service.answer("GET", "/v2/{any}/{other}", json=1)
+    service.answer("GET", "/v2/databases/{uuid}", json=2, times=2)
+    service.answer("GET", "/v2/databases/mine", json=3, times=1)
+    asked = [granted(service, "GET", "/v2/databases/mine") for _ in range(5)]
+    assert asked == [3, 2, 2, 1, 1]
 
 
 def test_a_tests_own_answers_go_first(service):
@@ -477,6 +574,20 @@ def test_deleting_a_data_source_may_index_the_rest(service):
     service.clock.advance(1000)
     granted(service, "DELETE", f"{BASES}/{base}/data_sources/{sources[1]}")
     assert len(service.jobs) == 1  # nothing was left to index
+
+
+def test_without_a_data_source_there_is_nothing_to_index(service):
+    base = service.add_knowledge_base().uuid
+    schedule = {"knowledge_base_uuid": base, "days": [*range(7)], "time": "03:30"}
+    granted(service, "POST", SCHEDULES, schedule)
+    service.clock.advance(3 * 86400)
+    status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base})
+    assert (status, error["message"]) == (400, f"knowledge base {base} has no data sources")
+    assert service.jobs == ()
+    service.empty_jobs = True
+    granted(service, "POST", JOBS, {"knowledge_base_uuid": base})
+    service.clock.advance(86400)
+    assert len(service.jobs) == 2
 
 
 def test_what_is_in_use_may_be_deleted_all_the_same(service):

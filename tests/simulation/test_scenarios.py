@@ -306,7 +306,7 @@ def test_each_data_source_has_its_own_end_and_counts():
         ({"status": "FAILED", "files": 3, "failed_items": 2}, "no file of it is indexed"),
         ({"status": "PARTIALLY_UPDATED", "files": 1, "failed_items": 2}, "than there are"),
         ({"status": "UPDATED", "files": -1}, "files must be a whole number"),
-        ({"files": 1}, "None is no DataSourceStatus"),
+        ({"files": 1}, "needs a status"),
         ({"status": "FAILED", "error_msg": 1}, "error_msg must be a text"),
         ({"status": "UPDATED", "duration": 1}, "has no 'duration'. It has: status, files"),
     ],

@@ -178,7 +178,8 @@ def schemathesis(session: nox.Session) -> None:
     session.run("python", "tests/data/openapi_of_shapes.py", str(document))
     with served(session, "--token", "any") as url:
         options = ("--header", "Authorization: Bearer any", "--max-examples", "50", "--seed", "1")
-        session.run("schemathesis", "run", str(document), "--url", url, *options, *session.posargs)
+        run = ("schemathesis", "--config-file", "tests/data/schemathesis.toml", "run")
+        session.run(*run, str(document), "--url", url, *options, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -79,7 +79,7 @@ class Resource:
         ``items`` are in the order in which they were made.
         """
         parts = urlsplit(request.url)
-        query = parse_qs(parts.query)
+        query = parse_qs(parts.query, keep_blank_values=True)
         page = _number(query, "page", 1)
         per_page = min(
             _number(query, "per_page", self._simulator.per_page), self._simulator.most_per_page

@@ -14,7 +14,7 @@ SHAPES = yaml.safe_load(Path(__file__).with_name("openapi-shapes.yaml").read_tex
 TEXT = {"type": "string"}
 UUID = {"type": "string", "minLength": 1}
 NAME = {"type": "string", "pattern": "^[A-Za-z0-9.-]{3,63}$"}
-PAGE = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+PAGE = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
 
 
 def body(required=(), **properties):
@@ -34,7 +34,11 @@ SOURCE_KINDS = {
     "spaces_data_source": body(**texts("bucket_name", "item_path", "region")),
     "web_crawler_data_source": body(base_url=TEXT, embed_media={"type": "boolean"}),
 }
-SOURCE = {"oneOf": [body((kind,), **{kind: shape}) for kind, shape in SOURCE_KINDS.items()]}
+# A source of one kind has nothing of the other.
+NOTHING = dict.fromkeys(SOURCE_KINDS, {"type": "null"})
+SOURCE = {
+    "oneOf": [body((kind,), **{**NOTHING, kind: shape}) for kind, shape in SOURCE_KINDS.items()]
+}
 SIZES = ("max_chunk_size", "child_chunk_size", "parent_chunk_size")
 SIZE = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 TAGS = {"type": "array", "items": TEXT}
@@ -103,10 +107,7 @@ def operation(call):
     }
     if call.name in BODIES:
         content = {"application/json": {"schema": BODIES[call.name]}}
-        described["requestBody"] = {
-            "required": bool(BODIES[call.name].get("required")),
-            "content": content,
-        }
+        described["requestBody"] = {"required": call.method == "POST", "content": content}
     return described
 
 

@@ -293,7 +293,7 @@ def test_lists_have_pages_with_links(service):
     assert beyond["knowledge_bases"] == []
     assert beyond["links"]["pages"]["previous"] == f"{API}{BASES}?page=3&per_page=2"
     assert granted(service, "GET", f"{BASES}?per_page={2**63 - 1}")["meta"]["pages"] == 1
-    for wrong in ("per_page=0", "per_page=-1", "page=1.5", "page=x", f"page={2**63}"):
+    for wrong in ("per_page=0", "per_page=-1", "page=1.5", "page=", "page=x", f"page={2**63}"):
         assert ask(service, "GET", f"{BASES}?{wrong}")[0] == 400
 
 

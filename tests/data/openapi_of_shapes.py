@@ -35,7 +35,7 @@ SOURCE_KINDS = {
     "web_crawler_data_source": body(base_url=TEXT, embed_media={"type": "boolean"}),
 }
 # A source of one kind has nothing of the other.
-NOTHING = dict.fromkeys(SOURCE_KINDS, {"type": "null"})
+NOTHING = {kind: {"type": "null"} for kind in SOURCE_KINDS}
 SOURCE = {
     "oneOf": [body((kind,), **{**NOTHING, kind: shape}) for kind, shape in SOURCE_KINDS.items()]
 }

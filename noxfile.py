@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,7 +139,10 @@ def served(session: nox.Session, *options: str) -> Iterator[str]:
     with popen as server:
         try:
             assert server.stdout is not None
-            yield server.stdout.readline().split()[2]  # serving at URL ...
+            url = server.stdout.readline().split()[2]  # serving at URL ...
+            # It logs each request, and would wait where nobody reads the log.
+            threading.Thread(target=server.stdout.read, daemon=True).start()
+            yield url
         finally:
             server.terminate()
 

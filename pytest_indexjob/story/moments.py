@@ -71,6 +71,8 @@ class _Reading(NamedTuple):
     retried: bool = False  # whether the same request after it is a retry
     job: str = ""
     files: tuple[int, int, int] | None = None  # indexed and all files, failed items
+    knowledge_base: str = ""  # its name, where the answer says how its database stands
+    database: str = ""
 
     @property
     def is_calm(self) -> bool:
@@ -307,16 +309,18 @@ class Reader:
     def _knowledge_base(self, http: str, fields: Mapping[str, Any], fault: str) -> _Reading:
         """A knowledge base by its name, with its database and its last job."""
         base = fields["knowledge_base"]
-        parts = [f"knowledge base {base.get('name') or base.get('uuid') or 'without a name'}"]
-        if fields.get("database_status"):
-            parts.append(f"database {fields['database_status']}")
-        said = " · ".join(self.plain(part, 80) for part in parts)
+        name = self.plain(str(base.get("name") or base.get("uuid") or "without a name"), 80)
+        database = self.plain(str(fields.get("database_status") or ""), 40)
+        said = f"knowledge base {name}" + (f" · database {database}" if database else "")
         try:
-            job = IndexingJob.from_wire(base.get("last_indexing_job"))
+            reading = self._job(http, IndexingJob.from_wire(base.get("last_indexing_job")), fault)
         except DecodeError:  # there was no job yet
-            return _Reading(http, counts=said, fault=fault)
-        reading = self._job(http, job, fault)
-        return reading._replace(counts=" · ".join(filter(None, (said, reading.counts))))
+            reading = _Reading(http, fault=fault)
+        return reading._replace(
+            counts=" · ".join(filter(None, (said, reading.counts))),
+            knowledge_base=name if database else "",
+            database=database,
+        )
 
     def _job(self, http: str, job: IndexingJob, fault: str) -> _Reading:
         files = job.indexed_file_count, job.total_file_count, job.failed_item_count

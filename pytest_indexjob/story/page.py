@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.api.knowledge_bases import DatabaseStatus
 from pytest_indexjob.api.outcomes import OUTCOMES, IndexingJobPhase, IndexingJobStatus, quality
 from pytest_indexjob.whole_file import write_whole
 
@@ -32,11 +33,16 @@ _LIFE = tuple(
         member.name for outcome in OUTCOMES.values() for member in (outcome.status, outcome.phase)
     )
 )
-_JOB_TONES = {
+_DATABASE_TONES = {
+    DatabaseStatus.ONLINE: "good",
+    DatabaseStatus.UNHEALTHY: "bad",
+    DatabaseStatus.DECOMMISSIONED: "bad",
+}
+_TONES = {
     member.name: quality(member) or ("wait" if outcome is OUTCOMES["pending"] else "run")
     for outcome in OUTCOMES.values()
     for member in (outcome.status, outcome.phase)
-}
+} | {status.name: _DATABASE_TONES.get(status, "run") for status in DatabaseStatus}
 _TEST_TONES = {
     "failed": "bad",
     "error": "bad",
@@ -120,7 +126,8 @@ def _row(record: dict[str, Any]) -> _Row:
     # What the job was last known to be; where no answer held one, what the last answer was.
     moments = [moment for moment in record["moments"] if moment["status"]] or record["moments"]
     last = max(enumerate(moments), key=lambda pair: (pair[1]["until"], pair[0]), default=None)
-    ending = (last[1]["status"] or last[1]["counts"]) if last else ""
+    told = last[1] if last else {}
+    ending = next((told[name] for name in ("status", "database", "counts") if told.get(name)), "")
     calls = record["calls"]
     return _Row(
         record["outcome"],
@@ -128,7 +135,7 @@ def _row(record: dict[str, Any]) -> _Row:
         module + colons,
         name + bracket + parameters,
         ending,
-        _JOB_TONES.get(ending, "wait"),
+        _TONES.get(ending, "wait"),
         f"{calls:,} call{'' if calls == 1 else 's'}",
         f"{record['duration']:.2f} s",
     )
@@ -184,7 +191,19 @@ class _Pool:
 
 
 # A moment is a list in this order; texts are indices into the strings.
-_TEXTS = ("call", "http", "phase", "status", "counts", "note", "kind", "lane", "job")
+_TEXTS = (
+    "call",
+    "http",
+    "phase",
+    "status",
+    "counts",
+    "note",
+    "kind",
+    "lane",
+    "job",
+    "knowledge_base",
+    "database",
+)
 _COLUMNS = ("at", "until", "times", *_TEXTS, "files", "sent", "answer", "ats")
 
 
@@ -209,7 +228,7 @@ def _data(records: Sequence[dict[str, Any]]) -> str:
         "strings": strings.items,
         "bodies": bodies.items,
         "tests": tests,
-        "tones": _JOB_TONES,
+        "tones": _TONES,
         "columns": _COLUMNS,
         "texts": _TEXTS,
     }

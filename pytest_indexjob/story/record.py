@@ -100,6 +100,8 @@ def _moment_record(fold: Fold, bodies: _Bodies, most_marks: int) -> dict[str, An
         "kind": fold.kind,
         "lane": _lane(fold.last.request),
         "job": fold.reading.job,
+        "knowledge_base": fold.reading.knowledge_base,
+        "database": fold.reading.database,
         "files": list(fold.reading.files) if fold.reading.files else None,
         "sent": bodies.index(fold.last.request.body),
         "answer": bodies.index(_arrived(response)) if response else None,

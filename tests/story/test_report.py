@@ -60,6 +60,21 @@ def files(indexed, total):
     )
 
 
+def database(status, name="manuals", **fields):
+    body = {"knowledge_base": {"uuid": "b", "name": name, **fields}, "database_status": status}
+    return Response(200, JSON, json.dumps(body).encode())
+
+
+PROVISIONED = polls(
+    database("CREATING"),
+    database("CREATING"),
+    database("ONLINE"),
+    database("ONLINE", last_indexing_job=json.loads(RUNNING.body)["job"]),
+    every=60,
+    url="https://api.digitalocean.com/v2/gen-ai/knowledge_bases/b",
+)
+
+
 LIFE = polls(
     *[RUNNING] * 4, files(2, 5), LIMITED, TransportFault("timeout"), files(2, 5), MISSING, COMPLETED
 )
@@ -399,6 +414,39 @@ def test_a_picture_is_drawn_when_a_test_is_opened(page):
 
 
 @pytest.mark.slow
+def test_a_database_has_a_band_of_its_own(page):
+    others = [
+        Exchange(each.request, database(HOSTILE, name), None, each.at + 7)
+        for name in ("a", HOSTILE, "c")
+        for each in PROVISIONED[:1]
+    ]
+    page.open(
+        [
+            record("a", exchanges=PROVISIONED),
+            record("b", exchanges=[*PROVISIONED, *others]),
+            record("c", exchanges=PROVISIONED[:3]),
+        ]
+    )
+    page.unfold()
+    bands = page.all("#t0 svg[role=img] .band")
+    classes = [band.get_attribute("class") for band in bands]
+    assert classes == ["band run", "band good", "band run", "band run"]
+    assert [band.text for band in bands[:2]] == ["CREATING", "ONLINE"]
+    described = page.js("return document.querySelector('#t0 svg[role=img] desc').textContent")
+    told = "Database of manuals: CREATING from 0 s, ONLINE from 120 s."
+    assert described == f"{told} Status IN_PROGRESS from 180 s."
+    chips = [chip.text for chip in page.all(".test > summary .chip")]
+    assert chips == ["passed", "IN_PROGRESS", "passed", "IN_PROGRESS", "passed", "ONLINE"]
+    labels = [label.text for label in page.all("#t0 svg[role=group] .small")]
+    assert labels == ["knowledge_bases", "get"]
+    page.unfold(1)
+    picture = page.one("#t1 svg[role=img]").text
+    assert "knowledge base manuals" in picture
+    assert "and 1 more databases" in picture
+    assert page.js("return window.hacked") is None
+
+
+@pytest.mark.slow
 def test_exchanges_are_folded_and_show_their_bodies(page):
     page.open(records())
     page.unfold()
@@ -520,8 +568,10 @@ def test_it_fits_and_is_accessible(page, theme, width):
     axe = pytest.importorskip(
         "axe_selenium_python", reason="needs axe-selenium-python: pip install '.[browser]'"
     )
-    page.look(theme=theme, width=width).open(records(), coverage=COVERAGE)
+    shown = [*records(), record("tests/test_c.py::test_database", exchanges=PROVISIONED)]
+    page.look(theme=theme, width=width).open(shown, coverage=COVERAGE)
     page.unfold()
+    page.unfold(4)
     page.all("#t0 .exchange")[2].click()
     page.keys(Keys.SHIFT + Keys.TAB)
     assert page.js(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -397,12 +398,14 @@ class Jobs(Resource):
 
     def _wire_sources(self, job: Job, step: Step) -> list[dict[str, Any]]:
         """The data sources, each written once for all that differ by their uuid alone."""
-        made: dict[tuple[int, float, float | None], dict[str, Any]] = {}
+        # Data sources that are the same objects in every step were seen and ended together.
+        lives = itertools.zip_longest(*(each.data_sources for each in job.scenario.steps))
+        made: dict[tuple[int, ...], dict[str, Any]] = {}
         wires = []
-        for at, source in enumerate(step.data_sources):
-            span = _span(job.scenario, step, at)
-            key = (id(source), *span)
+        for at, (source, life) in enumerate(zip(step.data_sources, lives, strict=False)):
+            key = (id(source), *map(id, life))
             if key not in made:
+                span = _span(job.scenario, step, at)
                 made[key] = self._wire_source(job, source, *span)
             wires.append(made[key] | {"data_source_uuid": job.data_source_uuid(at, source)})
         return wires

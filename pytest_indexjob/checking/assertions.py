@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import io
 import itertools
 import textwrap
 from collections.abc import Mapping
@@ -332,6 +333,8 @@ def _is_json(text: str) -> bool:
 def _way_out(value: object) -> str:
     if inspect.isawaitable(value):
         return ": await it"
+    if hasattr(value, "__enter__"):
+        return ": enter it by `with`"
     if callable(value):
         return ": call it"
     if isinstance(value, list | tuple):
@@ -378,6 +381,8 @@ def _content_of(response: Any) -> bytes:
     name = type(response).__name__
     if not callable(getattr(response, "read", None)):
         raise TypeError(f"the body of this {name} can't be found: assert on its parsed JSON")
+    if isinstance(response, io.BufferedIOBase) and not hasattr(response, "data"):
+        raise TypeError(f"a {name} keeps no body: assert on `response.read()`, the body itself")
     raise TypeError(
         f"the body of this {name} was not read yet: `response.read()`, or `await response.read()`"
         " of an async client, before the assertion"

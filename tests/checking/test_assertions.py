@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from types import MappingProxyType, SimpleNamespace
 
 import aiohttp
@@ -563,3 +564,14 @@ def test_what_holds_no_database_status_names_the_call_that_does():
     refused = httpx.Response(404, json={"id": "not_found", "message": "gone"})
     text = said(assert_database_status, refused, "ONLINE")
     assert text == "expected an answer with a database status, not HTTP 404: not_found: gone"
+
+
+def test_what_keeps_no_body_or_is_no_answer_yet_is_told(indexjob_simulator):
+    url = f"https://api.digitalocean.com/v2/gen-ai/indexing_jobs/{indexjob_simulator.start().uuid}"
+    headers = {"Authorization": "Bearer any"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+        with pytest.raises(TypeError, match=r"keeps no body: assert on `response.read\(\)`"):
+            assert_status(answer, "IN_PROGRESS")
+        assert_status(answer.read(), "IN_PROGRESS")
+    with pytest.raises(TypeError, match="enter it by `with`"):
+        assert_status(httpx.stream("GET", url, headers=headers), "IN_PROGRESS")

@@ -124,7 +124,7 @@ class Recorder:
 
     def _learn(self, request: Request, response: Response) -> None:
         # The token in use is a secret wherever else it turns up.
-        self._secrets |= credentials(request.headers, request.url)
+        self._secrets |= credentials(request.headers, request.url, request.body)
         # Where a report lies, or a redirect leads, is recorded too.
         for url in (response.header("location"), _signed_url(response.body)):
             if target_of(url).netloc:

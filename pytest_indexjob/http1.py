@@ -195,12 +195,14 @@ def _may_have_body(response: Response) -> bool:
 def framed(response: Response, method: str) -> list[tuple[str, str]]:
     """The headers, with the length of the body that is here: a recorded body is no longer chunked.
 
-    An answer to HEAD keeps the length that it tells of, if it does; a 204 bears none (RFC 9110).
+    An answer to HEAD keeps the length that it tells of; where it tells of none, and nothing is
+    known of the body, it bears none. Nor does a 204 (RFC 9110).
     """
     headers = [(name, value) for name, value in response.headers if name.lower() not in _FRAMING]
     if _may_have_body(response):
         told = response.header("content-length") if method == "HEAD" else ""
-        headers.append(("Content-Length", told or str(len(response.body))))
+        if told or response.body or method != "HEAD":
+            headers.append(("Content-Length", told or str(len(response.body))))
     return headers
 
 

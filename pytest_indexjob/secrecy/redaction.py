@@ -198,21 +198,27 @@ class Redaction:
         """The interaction without its secrets; the one given is left as it is."""
         known = _is_known_call(interaction.request)
         return Interaction(
-            self._request(interaction.request, known), self._response(interaction.response, known)
+            self._request(interaction.request, known),
+            self._response(interaction.response, known, interaction.request.method),
         )
 
     def redact_exchange(self, exchange: Exchange) -> Exchange:
         """The exchange as it can be shown, which is as a cassette would keep it."""
         known = _is_known_call(exchange.request)
-        response = exchange.response and self._response(exchange.response, known)
+        response = exchange.response and self._response(
+            exchange.response, known, exchange.request.method
+        )
         return exchange._replace(request=self._request(exchange.request, known), response=response)
 
     def _request(self, request: Request, known: bool) -> Request:
         headers, body = self._message(request.headers, request.body, known)
         return request._replace(url=self._url(request.url), headers=headers, body=body)
 
-    def _response(self, response: Response, known: bool) -> Response:
+    def _response(self, response: Response, known: bool, method: str) -> Response:
         headers, body = self._message(response.headers, response.body, known)
+        length = response.header("content-length")
+        if method == "HEAD" and _DIGITS.fullmatch(length) and not self._is_kept("content-length"):
+            headers += (("Content-Length", length),)  # of the body that is not there
         reason = self.redact_text(response.reason)
         return response._replace(headers=headers, body=body, reason=reason)
 

@@ -1013,3 +1013,10 @@ def test_a_secret_among_many_short_texts_is_found_on_its_line():
 )
 def test_what_an_alias_stands_for_is_no_hiding_place(text):
     assert scan(text, ["known-to-me"])
+
+
+def test_the_answer_to_head_keeps_the_length_that_it_tells_of():
+    headers = (("Content-Length", "271"), ("X-Odd", "1"))
+    asked_head = Interaction(Request("HEAD", URL), Response(200, headers))
+    assert Redaction().redact(asked_head).response.headers == (("Content-Length", "271"),)
+    assert Redaction().redact(answered(b"", headers)).response.headers == ()

@@ -95,12 +95,14 @@ class Interception:
             raise
         self._limits.start()
         self.active = True
-        self.guard.active = guarded
+        if guarded:
+            self.guard.start()
         return self
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
-        self.active = self.guard.active = False
+        self.active = False
+        self.guard.stop()
         self._limits.stop()
         self._patches.stop()
 

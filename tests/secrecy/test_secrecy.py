@@ -43,7 +43,7 @@ SHARE = 1 if os.environ.get("INDEXJOB_CORPUS") == "whole" else 9
 SUITE = """
 import asyncio, base64, http.client, json, urllib.parse
 from pathlib import Path
-import aiohttp, gradient, httpx, pytest, requests, urllib3
+import aiohttp, gradient, httpx, pydo, pytest, requests, urllib3
 import os
 
 CORPUS = json.loads(Path(__file__).with_name("corpus.json").read_text())
@@ -112,6 +112,11 @@ def ask_gradient(client):
     each(lambda method, url, headers, body: client.get(url, cast_to=httpx.Response))
 
 
+def ask_pydo(client):
+    jobs = pydo.Client(token=TOKEN, endpoint=BASE, retry_total=0).genai
+    each(lambda method, url, headers, body: jobs.get_indexing_job(url.rpartition("/")[2]))
+
+
 @pytest.mark.indexjob_cassette("recorded")
 def test_that_passes(indexjob_client):
     globals()[f"ask_{CORPUS['client']}"](indexjob_client)
@@ -124,7 +129,7 @@ def test_that_fails(indexjob_client):
 """
 # Only these send what they are told to send.
 SENDERS = ("requests", "urllib3", "http_client", "httpx", "aiohttp")
-CLIENTS = ("own", "gradient", *SENDERS)
+CLIENTS = ("own", "gradient", "pydo", *SENDERS)
 
 
 @pytest.fixture

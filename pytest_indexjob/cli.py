@@ -530,18 +530,26 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _audit(options: argparse.Namespace) -> int:
+def _used_files(path: Path) -> list[Path]:
     import json
 
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} is no list of files, as pytest --indexjob-used-file writes it")
+    return [Path(name) for name in names]
+
+
+def _audit(options: argparse.Namespace) -> int:
     from pytest_indexjob.secrecy.redaction import environment_secrets
     from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
 
     paths = [path if path.is_dir() else _files(path)[0] for path in options.paths]
     if not any(path.is_file() or any(path.rglob("*.y*ml")) for path in paths):
         raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
-    used = None
-    if options.used:
-        used = [Path(name) for name in json.loads(options.used.read_text(encoding="utf-8"))]
+    used = _used_files(options.used) if options.used else None
     findings = audit(
         paths,
         secrets=environment_secrets(os.environ),

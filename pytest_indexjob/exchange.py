@@ -150,9 +150,18 @@ class Response(NamedTuple):
         return _header(self.headers, name)
 
     @property
+    def content_encoding(self) -> str:
+        """The body's content codings in the order of their use, or ``""``.
+
+        Several headers of that name are one list.
+        """
+        values = (value for name, value in self.headers if name.lower() == "content-encoding")
+        return ", ".join(values)
+
+    @property
     def plain_body(self) -> bytes | None:
         """The body without its content encoding, or ``None`` where that can't be undone here."""
-        encoding = self.header("content-encoding")
+        encoding = self.content_encoding
         return decoded(self.body, encoding) if encoding else self.body
 
     @property

@@ -17,6 +17,9 @@ from pytest_indexjob.exchange import Headers, Request, Response
 _LARGEST_HEAD = 64 * 1024
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
+# What no more bytes make a request line of: TLS, say, or a line that ends without CR.
+_NO_REQUEST_LINE = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z\r]|[^\r\n]*\n")
+_HOST = re.compile(r"[^\x00-\x20/?#@\\,]*")
 _HEADER = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -85,6 +88,8 @@ class RequestReader:
         if end > _LARGEST_HEAD or (end < 0 and len(self._waiting) > _LARGEST_HEAD):
             raise MalformedRequestError(f"the head is larger than {_LARGEST_HEAD} bytes")
         if end < 0:
+            if _NO_REQUEST_LINE.match(self._waiting):
+                raise MalformedRequestError("the first line is no request of HTTP/1.1")
             return False
         first, *lines = bytes(self._waiting[:end]).split(b"\r\n")
         del self._waiting[: end + 4]
@@ -93,15 +98,27 @@ class RequestReader:
             raise MalformedRequestError("the first line is no request of HTTP/1.1")
         method, target, minor = (part.decode("latin-1") for part in line.groups())
         headers = tuple(_header(line) for line in lines)
-        url = target if target.lower().startswith(("http://", "https://")) else self._base + target
-        self._head = Request(method, url, headers)
+        self._head = Request(method, self._url(method, target), headers)
         self._length = self._body_length(headers)
-        if minor == "1" and len(_values(headers, "host")) != 1:
+        hosts = _values(headers, "host")
+        if minor == "1" and len(hosts) != 1:
             raise MalformedRequestError("a request of HTTP/1.1 has one Host header")
+        if not all(map(_HOST.fullmatch, hosts)):
+            raise MalformedRequestError("the Host header names no host")
         kept = self._head.header("connection").lower()
         self.closes = "close" in kept or (minor == "0" and "keep-alive" not in kept)
         self._chunks, self._in_trailers = bytearray(), False
         return True
+
+    def _url(self, method: str, target: str) -> str:
+        if target.lower().startswith(("http://", "https://")):
+            return target
+        if (method, target) == ("OPTIONS", "*"):
+            return self._base
+        # Another text would go on with the host or the port of the base.
+        if not target.startswith("/") and method != "CONNECT":
+            raise MalformedRequestError("the target is neither a path nor a URL")
+        return self._base + target
 
     def _body_length(self, headers: Headers) -> int | None:
         lengths, encodings = (
@@ -168,6 +185,8 @@ class RequestReader:
         end = self._waiting.find(b"\r\n")
         if end > _LARGEST_HEAD or (end < 0 and len(self._waiting) > _LARGEST_HEAD):
             raise MalformedRequestError(f"a line is longer than {_LARGEST_HEAD} bytes")
+        if end < 0 and b"\n" in self._waiting:
+            raise MalformedRequestError("a line ends without CR")
         return None if end < 0 else bytes(self._waiting[:end])
 
 
@@ -195,12 +214,14 @@ def _may_have_body(response: Response) -> bool:
 def framed(response: Response, method: str) -> list[tuple[str, str]]:
     """The headers, with the length of the body that is here: a recorded body is no longer chunked.
 
-    An answer to HEAD keeps the length that it tells of, if it does; a 204 bears none (RFC 9110).
+    An answer to HEAD keeps the length that it tells of; where it tells of none, and nothing is
+    known of the body, it bears none. Nor does a 204 (RFC 9110).
     """
     headers = [(name, value) for name, value in response.headers if name.lower() not in _FRAMING]
     if _may_have_body(response):
         told = response.header("content-length") if method == "HEAD" else ""
-        headers.append(("Content-Length", told or str(len(response.body))))
+        if told or response.body or method != "HEAD":
+            headers.append(("Content-Length", told or str(len(response.body))))
     return headers
 
 

@@ -201,12 +201,14 @@ def indexjob_settings() -> IndexJobSettings:
 def _indexjob_interception(
     request: pytest.FixtureRequest, indexjob_settings: IndexJobSettings
 ) -> Iterator[Interception]:
+    from pytest_indexjob.running.late_redaction import late_redaction
     from pytest_indexjob.running.one_test import end_of_wider_fixtures, interception_for
 
     end_of_wider_fixtures(request.node)
     interception = interception_for(request, indexjob_settings)
     # The running test's also stands at the configuration, for the hook that is not told the test.
     request.node.stash[_INTERCEPTION] = request.config.stash[_INTERCEPTION] = interception
+    late_redaction(request.config).follow(request.node.nodeid, interception)
     if not run_settings(request.config).live:
         interception.start()
     yield interception

@@ -96,9 +96,9 @@ def _no_ci(monkeypatch):
 
 class LoopbackServer:
     """A real HTTP server of this process, which answers by a function and keeps what it was
-    asked."""
+    asked. Without ``length`` it adds no Content-Length."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, *, length=True):
         self.requests = []
         self.accepted = 0
         server = self
@@ -120,7 +120,8 @@ class LoopbackServer:
                 self.send_response(response.status)
                 for name, value in response.headers:
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(response.body)))
+                if length:
+                    self.send_header("Content-Length", str(len(response.body)))
                 self.end_headers()
                 self.wfile.write(response.body)
 
@@ -152,8 +153,8 @@ def loopback():
     """Starts loopback servers: ``loopback(answer)``, where ``answer(request)`` gives a response."""
     servers = []
 
-    def start(answer):
-        servers.append(LoopbackServer(answer))
+    def start(answer, **options):
+        servers.append(LoopbackServer(answer, **options))
         return servers[-1]
 
     yield start

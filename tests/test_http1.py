@@ -86,11 +86,29 @@ def test_any_bytes_are_a_request_part_of_one_or_malformed(head, body):
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nno trailer\r\n\r\n",
         b"A" * 70_000,
+        b"GET v2/x HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET @evil.example/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET :80/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h/x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: me@h\r\n\r\n",
+        # What would be waited for without end.
+        b"GET / HTTP/1.1\nHost: h\n\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\n\n",
     ],
 )
 def test_what_is_no_request_of_http_is_malformed(sent):
     with pytest.raises(MalformedRequestError):
         read(sent)
+
+
+def test_an_asterisk_asks_for_the_server_itself():
+    (request,) = read(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert request.url == "http://h"
 
 
 def test_whether_a_client_goes_on_and_what_it_waits_for():

@@ -212,7 +212,7 @@ def _outcomes_of_response(method: str, url: str, response: Response) -> frozense
     body = response.body if method != "HEAD" else b""
     # A body that begins with a brace is not encoded. To look for a header that is absent takes as
     # long as all the rest.
-    encoding = "" if body[:1] == b"{" else response.header("content-encoding")
+    encoding = "" if body[:1] == b"{" else response.content_encoding
     work = _outcomes_of_answer if len(body) <= _SMALL_BODY else _outcomes_of_large_answer
     return work(
         response.status, response.header("content-type"), encoding, body, _call_of(method, url)

@@ -42,8 +42,6 @@ CLIENTS = {
     "pycares": ("foreign_sockets", "pycares_patches"),
     "grpc._channel": ("foreign_sockets", "grpc_patches"),
     "grpc.aio._channel": ("foreign_sockets", "grpc_patches"),
-    "subprocess": ("child_processes", "popen_patches"),
-    "os": ("child_processes", "os_patches"),
     "tornado.simple_httpclient": ("foreign_sockets", "tornado_patches"),
     "niquests.adapters": ("foreign_sockets", "niquests_patches"),
 }

@@ -3,6 +3,10 @@
 It stands at Python's sockets. A name is checked before it is looked up, an address before it is
 connected to, the other end of a connection from before the test as it is used, and the host that a
 proxy on this machine is asked for before the proxy hears of it.
+
+These are patches of the module ``socket``. Code that has a function of it by a name of its own, or
+a class of sockets beside that module's, as gevent has, is stopped by an audit hook, which Python
+calls from within.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from weakref import WeakKeyDictionary
 
 from pytest_indexjob.api.calls import API_URL
 from pytest_indexjob.api.errors import NetworkBlockedError
+from pytest_indexjob.interception import child_processes
 from pytest_indexjob.interception.forward_proxies import ProxyRequests
 from pytest_indexjob.replacements import Patch, original
 
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 _API_HOST = urlsplit(API_URL).hostname
 _SENDMSG = 3  # which argument of `sendmsg` is an address
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+# What else leaves a machine: frames of a wire, a radio, the host of a virtual machine.
+_WIRES = ("AF_BLUETOOTH", "AF_PACKET", "AF_TIPC", "AF_VSOCK")
+_LEAVING = frozenset((*_INTERNET, *(getattr(socket, name, None) for name in _WIRES)))
 _PASSING = ContextVar("indexjob_passing", default=False)
 
 
@@ -47,6 +55,19 @@ class Guard:
         self._sent: WeakKeyDictionary[Any, ProxyRequests] = WeakKeyDictionary()
         self._open = 0
         self.active = False
+
+    def start(self) -> None:
+        """Stop what is out of bounds from now on."""
+        self.active = True
+        if not _STANDING:
+            _hear_audits()
+        _STANDING.append(self)
+
+    def stop(self) -> None:
+        """Let everything pass."""
+        self.active = False
+        if self in _STANDING:
+            _STANDING.remove(self)
 
     def passing(self) -> bool:
         """Whether this thread, or this task, may pass."""
@@ -162,9 +183,11 @@ class Guard:
 
     def _checked_name(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def getnameinfo(address: Any, flags: int) -> Any:
-            numeric = flags & socket.NI_NUMERICHOST and _is_address(address[0])
-            if not numeric:
-                self.check(address[0], address[1])
+            # Python's audit does not tell the flags: an address as it is asks nobody.
+            if flags & socket.NI_NUMERICHOST and _is_address(address[0]):
+                with self.let_pass():
+                    return real(address, flags)
+            self.check(address[0], address[1])
             return real(address, flags)
 
         return getnameinfo
@@ -175,8 +198,8 @@ class Guard:
             if self.active and _is_under_localhost(host):
                 host = "localhost"
             found = real(host, *args, **kwargs)
-            if isinstance(found, list) and self._is_named(host):
-                self._addresses.update(str(entry[4][0]) for entry in found)
+            if self._is_named(host):
+                self._addresses.update(_addresses_in(found))
             return found
 
         return look_up
@@ -212,6 +235,77 @@ class Guard:
 
     def _is_named(self, host: Any) -> bool:
         return any(fnmatch.fnmatchcase(_name(host), allowed) for allowed in self._allowed)
+
+
+# What the audit hook asks. It can't be taken away, so there is one for a whole process, even where
+# this module is imported again.
+_STANDING: list[Guard] = vars(sys).setdefault("_pytest_indexjob_guards", [])
+
+
+def _hear_audits() -> None:
+    if not hasattr(sys, "_pytest_indexjob_hears"):
+        vars(sys)["_pytest_indexjob_hears"] = True
+        sys.addaudithook(_audit)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    """Called by Python before it does what ``event`` says."""
+    if event in _AUDITED and _STANDING:
+        for guard in tuple(_STANDING):
+            _AUDITED[event](guard, *args)
+
+
+def _check_address(guard: Guard, sock: Any, address: Any) -> None:
+    if isinstance(address, tuple) and sock.family in _LEAVING:
+        guard.check(address[0], address[1])
+
+
+def _check_bind(guard: Guard, sock: Any, address: Any) -> None:
+    # What is bound to a wire sends to it without another address.
+    if sock.family not in _INTERNET:
+        _check_address(guard, sock, address)
+
+
+def _check_name_of(guard: Guard, address: Any) -> None:
+    guard.check(address[0], address[1])
+
+
+def _check_name(guard: Guard, host: Any, port: Any = None, *_: Any) -> None:
+    guard.check(host, port)
+
+
+def _check_command(guard: Guard, command: Any) -> None:
+    child_processes.check(guard, command, None)
+
+
+def _check_program(guard: Guard, path: Any, command: Any, *rest: Any) -> None:
+    # Before the environment, ``subprocess.Popen`` has the folder.
+    child_processes.check(guard, command, rest[-1], path)
+
+
+_AUDITED: dict[str, Callable[..., None]] = {
+    "socket.connect": _check_address,
+    "socket.sendto": _check_address,
+    "socket.sendmsg": _check_address,
+    "socket.bind": _check_bind,
+    "socket.getaddrinfo": _check_name,
+    "socket.gethostbyname": _check_name,
+    "socket.gethostbyaddr": _check_name,
+    "socket.getnameinfo": _check_name_of,
+    "subprocess.Popen": _check_program,
+    "os.posix_spawn": _check_program,
+    "os.exec": _check_program,
+    "os.system": _check_command,
+}
+
+
+def _addresses_in(found: Any) -> list[str]:
+    """The addresses in what any of the look-ups gave."""
+    if isinstance(found, str):
+        return [found]
+    if isinstance(found, tuple):  # name, aliases, addresses
+        return [*found[2]]
+    return [str(entry[4][0]) for entry in found]
 
 
 def _way_out(host: str) -> str:

@@ -95,12 +95,14 @@ class Interception:
             raise
         self._limits.start()
         self.active = True
-        self.guard.active = guarded
+        if guarded:
+            self.guard.start()
         return self
 
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
-        self.active = self.guard.active = False
+        self.active = False
+        self.guard.stop()
         self._limits.stop()
         self._patches.stop()
 
@@ -293,9 +295,8 @@ class Interception:
 
         new = self.journal.exchanges[self._exchanges_read :]
         self._exchanges_read += len(new)
-        sent = self._sent.union(
-            *(credentials(each.request.headers, each.request.url) for each in new)
-        )
+        asked = [each.request for each in new]
+        sent = self._sent.union(*(credentials(it.headers, it.url, it.body) for it in asked))
         if self._redaction is None or sent != self._sent:
             self._sent = sent
             self._redaction = self._redaction_of(sent) if self._redaction_of else Redaction(sent)

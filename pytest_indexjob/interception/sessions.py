@@ -72,7 +72,7 @@ class _SourceAdapter(HTTPAdapter):
         except TransportFault as fault:
             kind = requests.ReadTimeout if fault.kind == "timeout" else requests.ConnectionError
             raise kind(f"{fault.kind}: {asked!r}", request=request) from None
-        if answer.cut_after is None and not answer.header("content-encoding"):
+        if answer.cut_after is None and not answer.content_encoding:
             return self._plain(request, asked, answer)
         raw = HTTPResponse(
             body=stream(answer.body[: answer.cut_after], answer),

@@ -322,7 +322,7 @@ def _response(response: dict[str, Any]) -> Response:
 
 def _as_sent(response: Response) -> Response:
     # vcrpy stores what a client decoded beside the header that says it is encoded.
-    encoding = response.header("content-encoding")
+    encoding = response.content_encoding
     if not encoding or not _is_decoded(response.body, encoding):
         return response
     headers = tuple(pair for pair in response.headers if pair[0].lower() != "content-encoding")

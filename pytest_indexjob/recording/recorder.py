@@ -124,9 +124,9 @@ class Recorder:
 
     def _learn(self, request: Request, response: Response) -> None:
         # The token in use is a secret wherever else it turns up.
-        self._secrets |= credentials(request.headers, request.url)
+        self._secrets |= credentials(request.headers, request.url, request.body)
         # Where a report lies, or a redirect leads, is recorded too.
-        for url in (response.header("location"), _signed_url(response.body)):
+        for url in (response.header("location"), _signed_url(response.plain_body or b"")):
             if target_of(url).netloc:
                 self.hosts.add(target_of(url).netloc)
 
@@ -190,8 +190,9 @@ class Recorder:
         return redacted
 
     def _undecodable(self, request: Request, response: Response) -> CassetteError:
-        coding = response.header("content-encoding")
-        package = PACKAGES.get(coding.strip().lower(), "")
+        coding = response.content_encoding
+        names = (name.strip().lower() for name in coding.split(","))
+        package = next((PACKAGES[name] for name in names if name in PACKAGES), "")
         way_out = f": pip install {package}" if package else ": ask for another Accept-Encoding"
         return CassetteError(
             f"{self.path} was not written: the body of the answer to {request!r} is in the coding"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -85,18 +86,32 @@ def _traceback_of(error: BaseException) -> Any:
 
 
 def redact_report(report: Any, interception: Interception) -> None:
-    """Take the secrets out of what a report says: its captured output, its log, its traceback."""
+    """Take the secrets out of what a report says.
+
+    That is its captured output, its log, its traceback, its properties, why it was expected to
+    fail, and what a subtest is told apart by.
+    """
     redact = interception.redact_values
     report.sections = [(name, redact(text)) for name, text in report.sections]
     report.longrepr = _redacted(report.longrepr, redact)
+    report.user_properties = _redacted(report.user_properties, redact)
+    if hasattr(report, "wasxfail"):
+        report.wasxfail = redact(report.wasxfail)
+    context = getattr(report, "context", None)
+    if dataclasses.is_dataclass(context):
+        for field in dataclasses.fields(context):
+            value = _redacted(getattr(context, field.name), redact)
+            object.__setattr__(context, field.name, value)  # it is frozen
 
 
 def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
     """A representation of an exception with each of its texts redacted, in place but for texts."""
     if isinstance(part, str):
         return redact(part)
-    if isinstance(part, list | tuple):
+    if type(part) in (list, tuple):  # a subclass may be made of something else
         return type(part)(_redacted(each, redact) for each in part)
+    if type(part) is dict:
+        return {name: _redacted(value, redact) for name, value in part.items()}
     if type(part).__module__ == "_pytest._code.code":
         for name, value in vars(part).items():
             setattr(part, name, _redacted(value, redact))

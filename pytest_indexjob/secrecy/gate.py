@@ -245,23 +245,30 @@ def _one_step(view: str, known: list[str]) -> Iterator[tuple[str, str]]:
             yield step, decode(view)
     if not view.isascii():
         yield from _unpacked(view)
+    octets_known = [secret.encode("utf-8", "replace") for secret in known]
     for run in _RUN.findall(view):
         for step, octets in _read_run(run):
-            yield from ((step, said) for said in _said(octets, known))
+            for said in _said(octets, octets_known):
+                yield step, said
 
 
-def _said(octets: bytes, known: list[str]) -> Iterator[str]:
-    plain = octets.decode("latin-1")
-    if b"\x1f\x8b\x08" in octets or any(
-        secret.encode("utf-8", "replace") in octets for secret in known
-    ):
-        yield plain
+def _said(octets: bytes, known: list[bytes]) -> Iterator[str]:
+    if b"\x1f\x8b\x08" in octets or any(secret in octets for secret in known):
+        yield octets.decode("latin-1")
+    # Noise, which most of what is decoded is.
+    if len(octets) < _SHORTEST_SAID and not octets.isascii():
+        return
     with suppress(UnicodeDecodeError):
         text = octets.decode("utf-8")
-        if not re.search(r"[\0-\x08\x0e-\x1f\x7f-\x9f]", text):
+        if not _CONTROL.search(text):
             yield text
             return
-    yield from re.findall(r"[\s!-~]{8,}", plain)
+    yield from _PRINTABLE.findall(octets.decode("latin-1"))
+
+
+_SHORTEST_SAID = 8
+_PRINTABLE = re.compile(rf"[\s!-~]{{{_SHORTEST_SAID},}}")
+_CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def _spelled_out(view: str) -> str:
@@ -288,13 +295,14 @@ _STEPS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
 )
 
 
+_HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2}){4,}")
+
+
 def _read_run(run: str) -> Iterator[tuple[str, bytes]]:
     for skipped in range(4):
         yield "base64", _base64(run[skipped:])
     if len(run) >= 8:
-        for digits in re.findall(r"(?:[0-9a-fA-F]{2}){4,}", run) + re.findall(
-            r"(?:[0-9a-fA-F]{2}){4,}", run[1:]
-        ):
+        for digits in _HEXADECIMAL.findall(run) + _HEXADECIMAL.findall(run[1:]):
             yield "hexadecimal", binascii.unhexlify(digits)
 
 

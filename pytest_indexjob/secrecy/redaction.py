@@ -23,7 +23,7 @@ import zlib
 from contextlib import suppress
 from html.entities import codepoint2name
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from pytest_indexjob.api.calls import CallMatch, api_path, match
 from pytest_indexjob.api.schema import FORMATS, known_fields
@@ -82,7 +82,8 @@ _SECRET_NAMES = frozenset(
 )
 _SECRET_END = re.compile(
     "(?:(?:password|passwd|passphrase|secret|credential|authorization"
-    "|(?:access|api|auth|encryption|master|private|secret|session|shared|signing)key)s?"
+    "|(?:access|account|admin|api|auth|consumer|encryption|functions|licen[cs]e|master|private"
+    "|secret|session|shared|signing|subscription)key)s?"
     "|token|cookie|signature)(?:value|hash|text|plain|raw|string|encoded|base64|[0-9]{1,4})?$"
 )
 _SECRET_PARAMETERS = frozenset(("key", "awsaccesskeyid", "sharedaccesssignature"))
@@ -197,21 +198,27 @@ class Redaction:
         """The interaction without its secrets; the one given is left as it is."""
         known = _is_known_call(interaction.request)
         return Interaction(
-            self._request(interaction.request, known), self._response(interaction.response, known)
+            self._request(interaction.request, known),
+            self._response(interaction.response, known, interaction.request.method),
         )
 
     def redact_exchange(self, exchange: Exchange) -> Exchange:
         """The exchange as it can be shown, which is as a cassette would keep it."""
         known = _is_known_call(exchange.request)
-        response = exchange.response and self._response(exchange.response, known)
+        response = exchange.response and self._response(
+            exchange.response, known, exchange.request.method
+        )
         return exchange._replace(request=self._request(exchange.request, known), response=response)
 
     def _request(self, request: Request, known: bool) -> Request:
         headers, body = self._message(request.headers, request.body, known)
         return request._replace(url=self._url(request.url), headers=headers, body=body)
 
-    def _response(self, response: Response, known: bool) -> Response:
+    def _response(self, response: Response, known: bool, method: str) -> Response:
         headers, body = self._message(response.headers, response.body, known)
+        length = response.header("content-length")
+        if method == "HEAD" and _DIGITS.fullmatch(length) and not self._is_kept("content-length"):
+            headers += (("Content-Length", length),)  # of the body that is not there
         reason = self.redact_text(response.reason)
         return response._replace(headers=headers, body=body, reason=reason)
 
@@ -385,7 +392,7 @@ class Redaction:
                 named, secret, name = _step(token, opened, named, secret, name)
             elif named and not token.isspace():
                 name = _unquoted(token) if token[0] == '"' else token
-                secret = opened[-1][1] or (name not in _CONTRACT and _names_secret(name))
+                secret = opened[-1][1] or _names_field(name)
                 kept = token if name in _CONTRACT else self._value(token, False, depth)
             elif not token.isspace():
                 vouched = _vouches(name, _unquoted(token) if token[0] == '"' else token)
@@ -482,35 +489,97 @@ def shared_redaction(
 
 
 @functools.lru_cache(maxsize=256)
-def credentials(headers: Headers, url: str = "") -> frozenset[str]:
+def credentials(headers: Headers, url: str = "", body: bytes = b"") -> frozenset[str]:
     """What a client sent to say who it is, which is a secret wherever else it turns up.
 
-    These are ``Authorization`` of any scheme or none, the two halves of ``Basic``, cookies, and
-    headers and query parameters that are named like secrets.
+    These are ``Authorization`` of any scheme or none with its parameters, the two halves of
+    ``Basic``, cookies, headers that are named like secrets, and what is named like a secret in the
+    query, in a form and in JSON, also where a URL or JSON stands within a value.
     """
     found: set[str] = set()
     for header, value in headers:
         name = header.lower()
-        if name in ("authorization", "proxy-authorization"):
-            scheme, _, credential = value.strip().partition(" ")
-            found.add(credential.strip() or scheme)
-            if scheme.lower() == "basic":
-                found.update(_basic_halves(credential))
-        elif name == "cookie":
-            found.update(part.partition("=")[2].strip() for part in value.split(";"))
-        elif _names_secret(name):
-            found.add(value.strip())
+        if name == "cookie":
+            pairs = (part.strip().partition("=") for part in value.split(";"))
+            found.update((value or name).strip('"') for name, _, value in pairs)
+        elif name == "authentication" or _names_secret(name.removeprefix("x-")):
+            found.update(_in_credential(name, value.strip()))
+        else:
+            found.update(_named_secrets(value))
     with suppress(ValueError):
         parts = urlsplit(url)
-        pairs = parse_qsl(parts.query)
-        found.update(value for name, value in pairs if _names_secret(name, parameter=True))
         found.update(unquote(half or "") for half in (parts.username, parts.password))
-    return frozenset(value for value in found if len(value) >= _SHORTEST_LEARNED)
+        found.update(_named_secrets(f"{parts.query}#{parts.fragment}"))
+    found.update(_named_secrets(_text(body) or ""))
+    found |= {unquote(value) for value in found}
+    return frozenset(
+        value
+        for value in found
+        if len(value) >= _SHORTEST_LEARNED and value.lower() not in _SAID_OF_SECRETS
+    )
+
+
+def _in_credential(header: str, value: str) -> Iterator[str]:
+    """A header's credential without its scheme, and its parameters that are secret."""
+    scheme, _, credential = value.replace("\t", " ").partition(" ")
+    if not (credential and header.endswith("authorization")):
+        yield value
+    yield credential.strip(' "')
+    if scheme.lower() == "basic":
+        yield from _basic_halves(credential)
+    for name, quoted, plain in _CREDENTIAL_PARAMETER.findall(value):
+        if name.lower() in _DIGEST or _names_secret(name, parameter=True):
+            yield quoted or plain
+
+
+_CREDENTIAL_PARAMETER = re.compile(r'([\w-]{1,100})[ \t]*=[ \t]*(?:"([^"]*)"|([^\s,;"]+))')
+_DIGEST = frozenset(("username", "response"))
+
+
+def _named_secrets(text: str, depth: int = 0) -> Iterator[str]:
+    """The values that stand under a secret's name in JSON, in a form or in a URL."""
+    if depth == _DEPTH_LEARNED:
+        return
+    with suppress(ValueError, RecursionError):
+        if text.lstrip()[:1] in ("{", "["):
+            yield from _named_in_json(json.loads(text), depth)
+            return
+    for name, value in _PAIR.findall(text):
+        if _names_secret(unquote(name), parameter=True):
+            yield unquote(value)
+            yield unquote_plus(value)
+        else:
+            yield from _named_secrets(unquote_plus(value), depth + 1)
+
+
+def _named_in_json(parsed: Any, depth: int) -> Iterator[str]:
+    waiting = [("", False, parsed)]
+    while waiting:
+        name, secret, part = waiting.pop()
+        if isinstance(part, dict):
+            secret = secret and _compact(name) != "session"
+            waiting += [(key, secret or _names_field(key), value) for key, value in part.items()]
+        elif isinstance(part, list):
+            waiting += [(name, secret, value) for value in part]
+        elif isinstance(part, str) and secret and part.strip().lower() not in _SAID_OF_SECRETS:
+            yield part
+        elif isinstance(part, str):
+            yield from _named_secrets(part, depth + 1)
+
+
+def _names_field(name: str) -> bool:
+    """Whether a field of JSON is named like a secret, and the contract knows of no such field."""
+    return name not in _CONTRACT and _names_secret(name)
+
+
+_DEPTH_LEARNED = 4
 
 
 def _basic_halves(credential: str) -> list[str]:
     plain = next(_decodings(credential.strip()), b"")
-    return plain.decode("utf-8", "replace").split(":", 1)
+    text = _text(plain)
+    # requests writes user and password in latin-1.
+    return (plain.decode("latin-1") if text is None else text).split(":", 1)
 
 
 _CONTRACT = known_fields()

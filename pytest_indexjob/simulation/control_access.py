@@ -28,10 +28,11 @@ def refusal(request: Request, host: str, port: int, token: str | None) -> Respon
     ``host`` and ``port`` are where the server listens; ``token`` is the one that was set, if any.
     """
     own = {f"{name}:{port}" for name in (host, "127.0.0.1", "localhost", "[::1]")}
-    if request.header("host").lower() not in own:
+    # A whole URL in the request line goes before the Host header.
+    if not {request.header("host").lower(), urlsplit(request.url).netloc.lower()} <= own:
         return _refused(403, "forbidden", "the Host header names another host than this server")
-    origin = request.header("origin")
-    if origin and urlsplit(origin).netloc.lower() not in own:
+    origins = {value.lower() for name, value in request.headers if name.lower() == "origin"}
+    if not origins <= {f"http://{each}" for each in own}:
         return _refused(403, "forbidden", "a page of another origin can't give orders")
     media_type = request.header("content-type").partition(";")[0].strip().lower()
     if request.method != "GET" and media_type != "application/json":

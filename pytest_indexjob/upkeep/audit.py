@@ -6,14 +6,14 @@ secret is told.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import unquote
 
 from pytest_indexjob.api.calls import api_path
@@ -192,12 +192,16 @@ class _Auditor:
                 )
             ]
         except CassetteCorruptError as error:
+            # A damaged file is searched for secrets too, but for one that takes too long.
+            if (limit := _limit_of(text)) is not None:
+                return [Finding(path, None, "corrupt", str(limit), _RESTORE, "error")]
             if not _INTERACTIONS_KEY.search(text):
                 problem = "it is no cassette, so it was passed over"
                 return [Finding(path, None, "passed-over", problem, _MENDS["passed-over"], "info")]
             corrupt = Finding(path, error.line, "corrupt", _problem(error), _RESTORE, "error")
             return [*self._secrets_in(path, text), self._masked(corrupt), *self._unused(path)]
-        lines = _lines(text, len(recording.interactions))
+        # To tell a line, the file has to be read once more: only where there is one to tell.
+        lines = functools.cache(lambda: _lines(text, len(recording.interactions)))
         found = itertools.chain(
             self._age(recording),
             self._unused(path),
@@ -234,7 +238,9 @@ class _Auditor:
             problem = f"it holds what looks like a secret ({leak.kind}), not shown here"
             yield Finding(path, leak.line, "secret", problem, _MENDS["secret"], "error")
 
-    def _unknown_values(self, recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
+    def _unknown_values(
+        self, recording: Recording, lines: Callable[[], Sequence[int]]
+    ) -> Iterator[Finding]:
         if not can_compare():
             if not self._told_of_libraries:
                 self._told_of_libraries = True
@@ -282,16 +288,23 @@ class _Auditor:
 
 
 def _text(path: Path) -> str:
-    import yaml
-
     if path.exists() and not path.is_file():
         raise OSError(0, "it is no file")  # a pipe, say, which would be waited for
     check_size(path.stat().st_size)
-    # A damaged file is searched for secrets too, but for one that takes too long.
-    text = path.read_bytes().decode("utf-8", "replace")
-    with suppress(yaml.YAMLError):
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def _limit_of(text: str) -> LimitError | None:
+    """The limit that a text goes beyond."""
+    import yaml
+
+    try:
         check_limits(text)
-    return text
+    except LimitError as error:
+        return error
+    except yaml.YAMLError:
+        pass
+    return None
 
 
 def _load(path: Path) -> Recording:
@@ -316,21 +329,39 @@ def _lines(text: str, count: int) -> list[int]:
     """The line on which each interaction begins; none at all where that can't be told."""
     import yaml
 
+    lines: list[int] = []
+    anchors: dict[str, int] = {}
+    depth, named, inside = 0, False, False
     try:
-        root: Any = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        nodes = next(value for key, value in root.value if key.value == "interactions").value
-        lines = [int(node.start_mark.line) + 1 for node in nodes]
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError, StopIteration, RecursionError):
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if inside and depth == _IN_LIST and isinstance(event, yaml.NodeEvent):
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                # An alias is told where the node that it repeats is.
+                lines.append(anchors.setdefault(event.anchor, line) if event.anchor else line)
+            if isinstance(event, yaml.CollectionStartEvent):
+                inside = inside or (named and depth == 1)
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+                if inside and depth == 1:
+                    break
+            elif depth == 1:
+                named = isinstance(event, yaml.ScalarEvent) and event.value == "interactions"
+    except yaml.YAMLError:
         return []
-    # Aliases, or a file that changed meanwhile, may put them out of order.
-    return lines if len(lines) == count and lines == sorted(lines) else []
+    # The file may have changed meanwhile, or have two such lists.
+    return lines if len(lines) == count else []
 
 
-def _line(lines: Sequence[int], at: int) -> int | None:
-    return lines[at] if lines else None
+_IN_LIST = 2  # levels above an interaction: the cassette's mapping, and the list in it
 
 
-def _unended(recording: Recording, lines: Sequence[int]) -> Iterator[Finding]:
+def _line(lines: Callable[[], Sequence[int]], at: int) -> int | None:
+    told = lines()
+    return told[at] if told else None
+
+
+def _unended(recording: Recording, lines: Callable[[], Sequence[int]]) -> Iterator[Finding]:
     """A warning for each job whose polls stop before its end: later polls have no answer."""
     polls: dict[str, list[int]] = {}
     for at, (request, _) in enumerate(recording.interactions):

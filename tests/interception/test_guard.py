@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import threading
+from os import system
+from socket import getaddrinfo, gethostbyaddr, gethostbyname, getnameinfo
 from unittest import mock
 
 import pytest
@@ -31,6 +37,18 @@ def guarded():
         interception.stop()
 
 
+class OtherSocket(_socket.socket):
+    """As libraries have one that make their own sockets of Python's innermost."""
+
+
+def call_other(kind, call, *args):
+    sock = OtherSocket(type=kind)
+    try:
+        getattr(sock, call)(*args)
+    finally:
+        sock.close()
+
+
 def connect(family, kind, address, call="connect"):
     with socket.socket(family, kind) as sock:
         return getattr(sock, call)(address)
@@ -52,6 +70,14 @@ ATTEMPTS = {
     "create_connection": lambda: socket.create_connection(("x.invalid", 80)),
     "looks-like-loopback": lambda: socket.getaddrinfo("localhost.evil.invalid", 80),
     "odd-number": lambda: socket.getaddrinfo("2130706433", 80),
+    "getaddrinfo-by-name": lambda: getaddrinfo("x.invalid", 80),
+    "gethostbyname-by-name": lambda: gethostbyname("x.invalid"),
+    "gethostbyaddr-by-name": lambda: gethostbyaddr("192.0.2.1"),
+    "getnameinfo-by-name": lambda: getnameinfo(("192.0.2.1", 80), 0),
+    "other-class": lambda: call_other(TCP, "connect", ("192.0.2.1", 80)),
+    "other-class-udp": lambda: call_other(UDP, "sendto", b"x", ("192.0.2.1", 80)),
+    "other-class-sendmsg": lambda: call_other(UDP, "sendmsg", [b"x"], [], 0, ("192.0.2.1", 80)),
+    "virtual-machine": lambda: connect(socket.AF_VSOCK, TCP, (2, 80)),
     "asyncio": lambda: asyncio.run(asyncio.open_connection("x.invalid", 80)),
     "asyncio-address": lambda: asyncio.run(asyncio.open_connection("192.0.2.1", 80)),
 }
@@ -169,3 +195,65 @@ def test_no_look_up_leaves_by_a_side_door(guarded, resolver):
         with pytest.raises(NetworkBlockedError):
             socket.getnameinfo(address, flags)
     assert len(interception.journal.misses) == 3
+
+
+def test_an_address_that_any_look_up_of_an_allowed_host_gave_is_in_reach(guarded, monkeypatch):
+    monkeypatch.setattr(socket, "gethostbyname", lambda _: "192.0.2.8")
+    monkeypatch.setattr(socket, "gethostbyname_ex", lambda _: ("a", [], ["192.0.2.9"]))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: None)
+    interception = guarded("db.invalid")
+    socket.gethostbyname("db.invalid")
+    socket.gethostbyname_ex("db.invalid")
+    for address in ("192.0.2.8", "192.0.2.9"):
+        connect(socket.AF_INET, TCP, (address, 80))
+    assert interception.journal.misses == []
+
+
+def test_the_audit_hook_is_one_and_asks_nobody_once_the_test_is_over(guarded, monkeypatch):
+    hooks = []
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)
+    for _ in range(3):
+        guarded().stop()
+    assert len(hooks) <= 1
+    assert subprocess.run(["true", "curl", "http://x.invalid/"], check=False).returncode == 0
+
+
+FETCH = "curl -s -m 1 http://x.invalid/"
+COMMANDS = {
+    "system-by-name": lambda: system(FETCH),
+    "popen": lambda: os.popen(FETCH).read(),
+    "shell": lambda: subprocess.run(f"true && {FETCH}", shell=True, check=False),
+    "sh": lambda: subprocess.run(["/bin/sh", "-c", FETCH], check=False),
+    "executable": lambda: subprocess.run(
+        ["other", "http://x.invalid/"], executable="/usr/bin/curl", check=False
+    ),
+    "iterator": lambda: subprocess.run(iter(FETCH.split()), check=False),
+}
+
+
+@pytest.mark.parametrize("start", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_that_fetches_is_stopped_however_it_is_started(guarded, start):
+    interception = guarded()
+    with pytest.raises(NetworkBlockedError, match=r"reach x\.invalid.*command curl"):
+        start()
+    assert len(interception.journal.misses) == 1
+
+
+def test_a_text_that_tells_of_a_command_is_no_command(guarded):
+    interception = guarded()
+    words = ["true", "use curl for http://x.invalid/"]
+    assert subprocess.run(words, check=False).returncode == 0
+    assert interception.journal.misses == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_guarded_too(guarded):
+    guarded()
+    child = os.fork()
+    if not child:
+        try:
+            ATTEMPTS["other-class"]()
+        except NetworkBlockedError:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -242,9 +242,60 @@ def test_a_body_in_any_coding_is_recorded_plain(tmp_path, coding):
     assert load(path).interactions == (ITEM,)
 
 
+def test_codings_in_several_headers_are_one_list(tmp_path):
+    path = tmp_path / "mine.yaml"
+    codings = (("Content-Encoding", "gzip"), ("content-encoding", "br"))
+    body = brotli.compress(gzip.compress(ITEM.response.body))
+    packed = Response(200, (("Content-Type", "application/json"), *codings), body, "OK")
+    recorder = Recorder(Playback([]), path, "once", lambda _: packed)
+    recorder.handle(ITEM.request)
+    recorder.save()
+    assert load(path).interactions == (ITEM,)
+
+
+def test_where_a_packed_answer_leads_is_recorded_too(tmp_path):
+    body = gzip.compress(b'{"signed_url": "https://bucket.example.com/report?sig=x"}')
+    packed = Response(200, (("Content-Encoding", "gzip"),), body)
+    recorder = Recorder(Playback([]), tmp_path / "mine.yaml", "once", lambda _: packed)
+    recorder.handle(ITEM.request)
+    assert "bucket.example.com" in recorder.hosts
+
+
+@pytest.mark.parametrize("length", ["271", None])
+@pytest.mark.parametrize("client", ["requests", "httpx", "aiohttp"])
+def test_the_length_in_an_answer_to_head_replays(pytester, loopback, client, length):
+    head = (("Content-Length", length),) if length else (("Transfer-Encoding", "chunked"),)
+    server = loopback(lambda _: Response(200, head), length=False)
+    pytester.makeconftest(f"""
+        import pytest
+        from pytest_indexjob import IndexJobSettings
+        @pytest.fixture(scope="session")
+        def indexjob_settings(): return IndexJobSettings(base_url={server.url!r}, token="any")
+    """)
+    pytester.makepyfile(f"""
+        import asyncio, aiohttp, httpx, pytest, requests
+        async def ask(url):
+            async with aiohttp.ClientSession() as session, session.head(url) as answer:
+                return answer
+        @pytest.mark.indexjob_cassette("mine")
+        def test_it():
+            url = {server.url!r} + "/v2/gen-ai/indexing_jobs/x"
+            if {client!r} == "aiohttp": answer = asyncio.run(ask(url))
+            else: answer = {{"httpx": httpx, "requests": requests}}[{client!r}].head(url)
+            assert answer.headers.get("Content-Length") == {length!r}
+    """)
+    for options in (("--indexjob-record=once",), ()):
+        pytester.runpytest("-p", "no:cacheprovider", *options).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("coding", "way_out"),
-    [("zstd", "pip install zstandard"), ("br", "pip install brotli"), ("odd", "Accept-Encoding")],
+    [
+        ("zstd", "pip install zstandard"),
+        ("br", "pip install brotli"),
+        ("gzip, BR", "pip install brotli"),
+        ("odd", "Accept-Encoding"),
+    ],
 )
 def test_a_body_that_can_not_be_decoded_is_not_recorded(tmp_path, monkeypatch, coding, way_out):
     monkeypatch.setattr(content_coding, "_ZSTD", ())

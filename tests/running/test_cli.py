@@ -115,6 +115,17 @@ def test_audit_finds_and_says_so_by_its_status(run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{}", "5", "[" * 100_000, "9" * 5000, '"x"'], ids=lambda text: text[:9]
+)
+def test_a_list_of_used_files_that_is_none_is_told(run, tmp_path, text):
+    used = tmp_path / "used.json"
+    used.write_text(text)
+    status, _, told = run("audit", SHIPPED / "completed.yaml", "--used", used)
+    assert status == 2
+    assert "used.json is no list of files, as pytest --indexjob-used-file writes it" in told
+
+
 def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):
     folder = pytester.path / "cassettes"
     folder.mkdir()

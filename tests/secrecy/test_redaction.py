@@ -666,10 +666,70 @@ def test_a_set_cookie_that_the_user_keeps_loses_its_value_alone():
             {"open/sesame", "sesameopen"},
         ),
         ((("Authorization", "Bearer tok"),), "http://[", set()),
+        ((("X-Api-Key", "open sesame"),), "", {"open sesame", "sesame"}),
     ],
 )
 def test_what_a_client_sends_to_say_who_it_is(headers, url, found):
     assert credentials(headers, url) == found
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f'Token token="{SIMPLE}", realm="realm-of-all"'},
+        {"Authorization": f"key={SIMPLE}"},
+        {"Authorization": f"Bearer\t{SIMPLE}"},
+        {"Authorization": f'Bearer "{SIMPLE}"'},
+        {"Authorization": f'Digest username="joe", realm="realm-of-all", response="{SIMPLE}"'},
+        {"Authorization": f"AWS4-HMAC-SHA256 Credential=a/b, Signature={SIMPLE}"},
+        {"Authorization": "Basic " + base64.b64encode(f"jö:{SIMPLE}".encode("latin-1")).decode()},
+        {"X-Forwarded-Authorization": f"Bearer {SIMPLE}"},
+        {"Authentication": SIMPLE},
+        {"X-Auth": SIMPLE},
+        {"X-Functions-Key": SIMPLE},
+        {"Ocp-Apim-Subscription-Key": SIMPLE},
+        {"Cookie": f'a="{SIMPLE}"; b=c'},
+        {"Cookie": SIMPLE},
+        {"Cookie": "a=" + "".join(f"%{ord(letter):02x}" for letter in SIMPLE)},
+        {"Referer": f"https://x.example/?token={SIMPLE}"},
+    ],
+    ids=str,
+)
+def test_a_credential_in_a_header_is_learned_however_it_is_written(headers):
+    found = credentials(tuple(headers.items()))
+    assert SIMPLE in found
+    assert not {"realm-of-all", "AWS4-HMAC-SHA256"} & found
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        (f"a=1;api_key={SIMPLE}", ""),
+        (f"next={quote(f'https://x.example/?token={SIMPLE}', safe='')}", ""),
+        (f"filter={quote(json.dumps({'token': SIMPLE}), safe='')}", ""),
+        (f"#access_token={SIMPLE}", ""),
+        ("", f"grant_type=x&client_secret={SIMPLE}"),
+        ("", json.dumps({"spaces": [{"secret_key": SIMPLE}]})),
+        ("", json.dumps({"credentials": {"of": {"whom": [SIMPLE]}}})),
+        ("", json.dumps({"in": json.dumps({"password": SIMPLE})})),
+    ],
+)
+def test_what_is_named_like_a_secret_is_learned_wherever_a_request_holds_it(query, body):
+    assert credentials((), f"{URL}?{query}", body.encode()) == {SIMPLE}
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("page=123456&next_page_token=abcdefgh&authorization=required", ""),
+        ("", json.dumps({"total_tokens": "123456", "token": "missing", "note": "abcdefgh"})),
+        ("", "[" * 100_000),
+        ("", "\xff\xfe"),
+    ],
+    ids=["query", "JSON", "deep", "noise"],
+)
+def test_what_is_no_credential_is_not_learned(query, body):
+    assert credentials((), f"{URL}?{query}", body.encode("latin-1")) == set()
 
 
 # Compressed
@@ -953,3 +1013,10 @@ def test_a_secret_among_many_short_texts_is_found_on_its_line():
 )
 def test_what_an_alias_stands_for_is_no_hiding_place(text):
     assert scan(text, ["known-to-me"])
+
+
+def test_the_answer_to_head_keeps_the_length_that_it_tells_of():
+    headers = (("Content-Length", "271"), ("X-Odd", "1"))
+    asked_head = Interaction(Request("HEAD", URL), Response(200, headers))
+    assert Redaction().redact(asked_head).response.headers == (("Content-Length", "271"),)
+    assert Redaction().redact(answered(b"", headers)).response.headers == ()

@@ -43,7 +43,7 @@ SHARE = 1 if os.environ.get("INDEXJOB_CORPUS") == "whole" else 9
 SUITE = """
 import asyncio, base64, http.client, json, urllib.parse
 from pathlib import Path
-import aiohttp, gradient, httpx, pytest, requests, urllib3
+import aiohttp, gradient, httpx, pydo, pytest, requests, urllib3
 import os
 
 CORPUS = json.loads(Path(__file__).with_name("corpus.json").read_text())
@@ -112,6 +112,11 @@ def ask_gradient(client):
     each(lambda method, url, headers, body: client.get(url, cast_to=httpx.Response))
 
 
+def ask_pydo(client):
+    jobs = pydo.Client(token=TOKEN, endpoint=BASE, retry_total=0).genai
+    each(lambda method, url, headers, body: jobs.get_indexing_job(url.rpartition("/")[2]))
+
+
 @pytest.mark.indexjob_cassette("recorded")
 def test_that_passes(indexjob_client):
     globals()[f"ask_{CORPUS['client']}"](indexjob_client)
@@ -124,7 +129,7 @@ def test_that_fails(indexjob_client):
 """
 # Only these send what they are told to send.
 SENDERS = ("requests", "urllib3", "http_client", "httpx", "aiohttp")
-CLIENTS = ("own", "gradient", *SENDERS)
+CLIENTS = ("own", "gradient", "pydo", *SENDERS)
 
 
 @pytest.fixture
@@ -363,3 +368,76 @@ def test_the_page_and_the_story_show_what_a_cassette_would_keep(pytester):
     page = (pytester.path / "page.html").read_bytes()
     assert b"REDACTED multipart/form-data" in page
     assert b"opensesame" not in page.replace(b"\\0", b"")
+
+
+TOLD_LATE = """
+import logging, os, unittest, warnings
+from threading import Thread
+import pytest
+
+SECRET = os.environ["SOME_PASSWORD"]
+
+
+def test_reason(indexjob_simulator):
+    pytest.xfail(f"xfail {SECRET}")
+
+
+def test_property(indexjob_simulator, record_property):
+    record_property("odd", [SECRET])
+    record_property("plain", f"property {SECRET}")
+
+
+def test_warning(indexjob_simulator):
+    warnings.warn(UserWarning(f"warned {SECRET}", 1))
+
+
+def test_thread(indexjob_simulator):
+    def work():
+        raise ValueError(f"thread {SECRET}")
+    thread = Thread(target=work, name=SECRET)
+    thread.start()
+    thread.join()
+
+
+def test_subtests(indexjob_simulator, subtests):
+    with subtests.test(f"subtest {SECRET}", key=SECRET, keys=[SECRET]):
+        print("printed", SECRET)
+        logging.error("logged %s", SECRET)
+        assert SECRET == "x"
+
+
+class TestCase(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def simulated(self, indexjob_simulator):
+        pass
+
+    def test_subtests(self):
+        with self.subTest(f"subtest {SECRET}", key=SECRET):
+            print("printed", SECRET)
+            self.assertEqual(SECRET, "x")
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "xdist"])
+def test_no_secret_is_in_what_pytest_tells_beside_its_reports(pytester, monkeypatch, workers):
+    monkeypatch.setenv("SOME_PASSWORD", SIMPLE)
+    pytester.makepyfile(TOLD_LATE)
+    options = ("-p", "no:cacheprovider", "-rA", "-vv", "--junitxml=results.xml", *workers)
+    keys = ("-o", "junit_logging=all", "-o", "junit_family=legacy", "-W", "default")
+    result = pytester.runpytest(*options, *keys)
+    told = result.stdout.str() + (pytester.path / "results.xml").read_text()
+    for part in ("xfail", "property", "warned", "thread", "subtest", "printed", "logged"):
+        assert f"{part} REDACTED" in told
+    assert SIMPLE not in told
+
+
+def test_warnings_of_other_tests_are_left_alone(pytester, monkeypatch):
+    monkeypatch.setenv("SOME_PASSWORD", SIMPLE)
+    pytester.makepyfile("""
+        import os, warnings
+        def test_plain(): warnings.warn("plain " + os.environ["SOME_PASSWORD"])
+        def test_ours(indexjob_simulator): warnings.warn("ours")
+    """)
+    text = pytester.runpytest("-p", "no:cacheprovider", "-W", "default").stdout.str()
+    assert f"UserWarning: plain {SIMPLE}" in text
+    assert "UserWarning: ours" in text

@@ -356,12 +356,24 @@ def test_orders_are_taken_from_no_page_of_a_browser(controlled):
         (403, {"Origin": "https://evil.example"}),
         (403, {"Origin": "null"}),
         (403, {"Origin": "http://127.0.0.1:1"}),
+        (403, {"Origin": f"https://127.0.0.1:{port}"}),
+        (403, {"Origin": "http://["}),
+        (403, {"Origin": ""}),
         (415, {"Content_Type": "text/plain"}),
         (415, {"Content_Type": "application/x-www-form-urlencoded"}),
     ):
         assert order(connection, "jobs", **headers)[0] == status, headers
     assert source.simulator.jobs == ()
     assert ask(connection, "GET", "/_indexjob", headers={"Host": "evil.example"})[0] == 403
+    own = {"Host": f"localhost:{port}"}
+    assert ask(connection, "GET", "http://evil.example/_indexjob", headers=own)[0] == 403
+    assert ask(connection, "GET", f"http://localhost:{port}/_indexjob", headers=own)[0] == 200
+    connection.putrequest("GET", "/_indexjob")
+    for origin in (f"http://localhost:{port}", "http://evil.example"):
+        connection.putheader("Origin", origin)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.read() != b"") == (403, True)
     for headers in (
         {},
         {"Host": f"LOCALHOST:{port}", "Origin": f"http://localhost:{port}"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import logging
 import socket
@@ -297,7 +299,7 @@ def test_the_token_is_nowhere_to_be_seen(service, closed_port, caplog):
                 seen += traceback.TracebackException.from_exception(
                     error, capture_locals=True
                 ).format()
-    seen += [repr(IndexJobSettings(token=TOKEN)), caplog.text]
+    seen += [repr(IndexJobSettings(token=TOKEN, secrets=(TOKEN,))), caplog.text]
     assert len(seen) > 10
     assert not [text for text in seen if "hush" in text]
 
@@ -338,6 +340,18 @@ def test_what_a_client_cannot_be_made_of(options, monkeypatch):
     monkeypatch.delenv("DIGITALOCEAN_ACCESS_TOKEN", raising=False)
     with pytest.raises(ValueError):
         IndexingJobClient(**{"token": "t", **options})
+
+
+def test_the_settings_begin_as_a_client_made_by_hand_does():
+    settings = dataclasses.asdict(IndexJobSettings())
+    made_by_hand = inspect.signature(IndexingJobClient).parameters
+    for name in ("base_url", "token", "timeout", "retries"):
+        assert settings[name] == made_by_hand[name].default
+
+
+def test_the_settings_of_a_fixture_are_not_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        IndexJobSettings().timeout = 1
 
 
 def test_wait_returns_the_job_whatever_its_outcome(service):
@@ -426,6 +440,23 @@ def test_a_body_that_holds_no_job(service, body):
         client.get("u")
     assert raised.value.path.startswith("$")
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "there"),
+    [
+        (b"", "application/json", "an empty body of application/json"),
+        (b" \n", "application/json", "an empty body of application/json"),
+        (b"[1, 2", "", "5 bytes, broken at byte 5"),
+        (b"<html>", "text/html; charset=utf-8", "6 bytes of text/html, broken at byte 0"),
+        (b"NaN", "x" * 50, f"3 bytes of {'x' * 40}"),
+    ],
+)
+def test_a_body_that_is_no_json_is_described(service, body, content_type, there):
+    client, _, _ = service(answer(body, content_type=content_type))
+    with pytest.raises(DecodeError) as raised:
+        client.get("u")
+    assert str(raised.value) == f"$: JSON was expected, not {there}"
 
 
 def test_a_report_without_a_url(service):

@@ -177,6 +177,18 @@ def test_error_answers(service, status, kind):
     assert str(error) == f"GET {JOBS}/u was answered {status} some_id: some message (request r1)"
 
 
+def test_every_status_of_2xx_grants_the_call(service):
+    client, _, _ = service(answer(DONE, 299))
+    assert client.get("u").is_terminal
+
+
+def test_a_long_message_of_the_service_is_cut(service):
+    client, _, _ = service(answer({"id": "long", "message": "x" * 501}, 400))
+    with pytest.raises(BadRequestError) as raised:
+        client.get("u")
+    assert raised.value.message == "x" * 500
+
+
 def test_an_error_answer_in_html_with_the_request_id_in_a_header(service):
     client, _, _ = service(answer(b"<html>", 404, x_request_id="r2"))
     with pytest.raises(NotFoundError) as raised:
@@ -313,6 +325,16 @@ def test_a_token_that_is_a_word_leaves_an_error_readable(loopback):
     assert (raised.value.id, raised.value.message) == ("too_many_requests", "not that many")
 
 
+@pytest.mark.parametrize(
+    ("token", "told"), [("seventy", "seventy is wrong"), ("eighteen", "REDACTED is wrong")]
+)
+def test_a_token_of_eight_letters_is_no_word(loopback, token, told):
+    server = loopback(lambda _: answer({"id": "bad", "message": f"{token} is wrong"}, 400))
+    with IndexingJobClient(token, base_url=server.url) as client, pytest.raises(ApiError) as raised:
+        client.get("u")
+    assert raised.value.message == told
+
+
 def test_the_token_comes_from_the_environment_and_not_from_netrc(loopback, monkeypatch, tmp_path):
     server = loopback(lambda _: answer(DONE))
     tmp_path.joinpath("netrc").write_text("machine 127.0.0.1 login me password mine\n")
@@ -381,6 +403,17 @@ def test_wait_never_loops_for_ever(service, body):
     assert len(raised.value.polls) == 4
     assert raised.value.job == raised.value.polls[-1]
     assert raised.value.timeout == 12
+
+
+def test_wait_polls_every_five_seconds_for_an_hour_unless_told_otherwise(service):
+    client, _, clock = service(answer(RUNNING))
+    with pytest.raises(WaitTimeoutError) as raised:
+        client.wait("u", timeout=10)
+    assert clock.sleeps == [5, 5]
+    with pytest.raises(WaitTimeoutError) as raised:
+        client.wait("u", poll_interval=1800)
+    assert raised.value.timeout == 3600
+    assert clock.sleeps == [5, 5, 1800, 1800]
 
 
 def test_wait_without_a_job_or_with_nonsense_raises_at_once(service):

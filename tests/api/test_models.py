@@ -21,6 +21,7 @@ from pytest_indexjob import (
     IndexingJobPhase,
     IndexingJobStatus,
 )
+from pytest_indexjob.api.knowledge_bases import ChunkingOptions
 from pytest_indexjob.api.wire import WireModel
 
 # Sent by the live service; identifiers changed.
@@ -285,6 +286,13 @@ def test_a_wrong_type_is_named(wire, path):
     with pytest.raises(DecodeError) as error:
         IndexingJob.from_wire(wire)
     assert error.value.path == path
+
+
+@pytest.mark.parametrize("bad", ["abc", "0.5", True, [], float("nan"), float("inf"), 10**400])
+def test_a_number_that_is_none_is_named(bad):
+    assert ChunkingOptions.from_wire({"semantic_threshold": 1}).semantic_threshold == 1.0
+    with pytest.raises(DecodeError, match=r"\$\.semantic_threshold: a number was expected"):
+        ChunkingOptions.from_wire({"semantic_threshold": bad})
 
 
 def test_pages():

@@ -530,6 +530,26 @@ def test_urls_keep_their_shape(url, wanted):
     assert scan(f"- '{wanted}'") == []
 
 
+def test_a_url_whose_secret_reaches_into_the_host_is_still_one_of_the_host():
+    redaction = Redaction(["ample.com/abc"])
+    kept = redaction.redact(asked(url="https://example.com/abcd")).request.url
+    assert kept == "https://example.com/REDACTED"
+
+
+@pytest.mark.parametrize(
+    "text", ["password: \u00fcnsesame", "caf\u00e9, token=\u00e4\u00f6\u00fcsesame"]
+)
+def test_a_value_in_base64_is_secret_by_its_label_in_any_script(text):
+    assert Redaction().redact_text(f"see {encoded(text)}") == "see REDACTED"
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+@pytest.mark.parametrize("after", ["", "~", "~~"])
+def test_a_known_secret_goes_from_the_base64_of_a_log_whatever_stands_around_it(before, after):
+    told = Redaction([SIMPLE]).redact_values(f"INFO {encoded(before + SIMPLE + after)} sent\n")
+    assert told == "INFO REDACTED sent\n"
+
+
 def test_a_path_keeps_the_parts_that_hide_nothing():
     redaction = Redaction([SIMPLE])
     assert redaction.redact_text(f"https://h.example/v2/{encoded(SIMPLE)}/list").startswith(
@@ -666,6 +686,8 @@ def test_a_set_cookie_that_the_user_keeps_loses_its_value_alone():
             {"open/sesame", "sesameopen"},
         ),
         ((("Authorization", "Bearer tok"),), "http://[", set()),
+        ((("Authorization", "Bearer abcde"),), "", set()),
+        ((("Authorization", "Bearer abcdef"),), "", {"abcdef"}),
     ],
 )
 def test_what_a_client_sends_to_say_who_it_is(headers, url, found):

@@ -543,13 +543,6 @@ def test_a_value_in_base64_is_secret_by_its_label_in_any_script(text):
     assert Redaction().redact_text(f"see {encoded(text)}") == "see REDACTED"
 
 
-@pytest.mark.parametrize("before", ["", "a", "ab"])
-@pytest.mark.parametrize("after", ["", "~", "~~"])
-def test_a_known_secret_goes_from_the_base64_of_a_log_whatever_stands_around_it(before, after):
-    told = Redaction([SIMPLE]).redact_values(f"INFO {encoded(before + SIMPLE + after)} sent\n")
-    assert told == "INFO REDACTED sent\n"
-
-
 def test_a_path_keeps_the_parts_that_hide_nothing():
     redaction = Redaction([SIMPLE])
     assert redaction.redact_text(f"https://h.example/v2/{encoded(SIMPLE)}/list").startswith(

@@ -131,6 +131,18 @@ def corpus(session: nox.Session) -> None:
     )
 
 
+@nox.session(python=PYTHONS[0])
+def mutation(session: nox.Session) -> None:
+    """Change the code, and see which tests notice: ``nox -s mutation -- api/wire``."""
+    session.install("-e", ".[test]", "cosmic-ray>=8.7")
+    # The mutants are written into a copy. What is hidden is left out, this environment too.
+    copy = Path(session.create_tmp(), "copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(".", copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "dist"))
+    with session.chdir(copy):
+        session.run("python", "tests/mutants.py", *session.posargs)
+
+
 @contextlib.contextmanager
 def served(session: nox.Session, *options: str) -> Iterator[str]:
     """The URL of ``pytest-indexjob serve``, as long as the block lasts."""

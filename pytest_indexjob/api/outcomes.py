@@ -170,7 +170,7 @@ def _qualities() -> dict[WireEnum, Quality]:
     # A phase goes with several statuses: what it says by itself is the best of them.
     qualities: dict[WireEnum, Quality] = {}
     for outcome in sorted(OUTCOMES.values(), key=lambda each: _BEST_LAST.index(each.quality)):
-        qualities |= dict.fromkeys(outcome[:3], outcome.quality)
+        qualities |= dict.fromkeys((outcome.status, outcome.phase), outcome.quality)
     return qualities
 
 
@@ -180,5 +180,5 @@ _TERMINAL = frozenset(member for member, quality in _QUALITIES.items() if qualit
 
 
 def quality(member: WireEnum) -> Quality:
-    """How good an end a status, a phase or a data source status is by itself; ``""`` for no end."""
+    """How good an end a status or a phase is by itself; ``""`` for no end."""
     return _QUALITIES.get(member, "")

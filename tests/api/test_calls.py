@@ -131,6 +131,12 @@ def test_a_fault_strikes_each_call_by_its_name_and_no_other(name):
         ),
         ("GET", "/v2/gen-ai/indexing_job/61f7a3de-b5f1", "GET /v2/gen-ai/indexing_jobs/{uuid}"),
         ("GET", "/v2/gen-ai/knowledge-bases", "GET /v2/gen-ai/knowledge_bases"),
+        (
+            "GET",
+            "/v2/gen-ai/knowledge_bases/61f7a3de-b5f1/droplets",
+            "GET /v2/gen-ai/knowledge_bases/{knowledge_base_uuid}",
+        ),
+        ("POST", "/v2/droplets/61f7a3de-b5f1/index", ""),
         ("GET", "/v2/account", ""),
     ],
 )

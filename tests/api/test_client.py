@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import logging
 import socket
@@ -175,6 +177,18 @@ def test_error_answers(service, status, kind):
     assert str(error) == f"GET {JOBS}/u was answered {status} some_id: some message (request r1)"
 
 
+def test_every_status_of_2xx_grants_the_call(service):
+    client, _, _ = service(answer(DONE, 299))
+    assert client.get("u").is_terminal
+
+
+def test_a_long_message_of_the_service_is_cut(service):
+    client, _, _ = service(answer({"id": "long", "message": "x" * 501}, 400))
+    with pytest.raises(BadRequestError) as raised:
+        client.get("u")
+    assert raised.value.message == "x" * 500
+
+
 def test_an_error_answer_in_html_with_the_request_id_in_a_header(service):
     client, _, _ = service(answer(b"<html>", 404, x_request_id="r2"))
     with pytest.raises(NotFoundError) as raised:
@@ -297,7 +311,7 @@ def test_the_token_is_nowhere_to_be_seen(service, closed_port, caplog):
                 seen += traceback.TracebackException.from_exception(
                     error, capture_locals=True
                 ).format()
-    seen += [repr(IndexJobSettings(token=TOKEN)), caplog.text]
+    seen += [repr(IndexJobSettings(token=TOKEN, secrets=(TOKEN,))), caplog.text]
     assert len(seen) > 10
     assert not [text for text in seen if "hush" in text]
 
@@ -309,6 +323,16 @@ def test_a_token_that_is_a_word_leaves_an_error_readable(loopback):
     with IndexingJobClient("any", base_url=server.url) as client, pytest.raises(ApiError) as raised:
         client.get("u")
     assert (raised.value.id, raised.value.message) == ("too_many_requests", "not that many")
+
+
+@pytest.mark.parametrize(
+    ("token", "told"), [("seventy", "seventy is wrong"), ("eighteen", "REDACTED is wrong")]
+)
+def test_a_token_of_eight_letters_is_no_word(loopback, token, told):
+    server = loopback(lambda _: answer({"id": "bad", "message": f"{token} is wrong"}, 400))
+    with IndexingJobClient(token, base_url=server.url) as client, pytest.raises(ApiError) as raised:
+        client.get("u")
+    assert raised.value.message == told
 
 
 def test_the_token_comes_from_the_environment_and_not_from_netrc(loopback, monkeypatch, tmp_path):
@@ -340,6 +364,18 @@ def test_what_a_client_cannot_be_made_of(options, monkeypatch):
         IndexingJobClient(**{"token": "t", **options})
 
 
+def test_the_settings_begin_as_a_client_made_by_hand_does():
+    settings = dataclasses.asdict(IndexJobSettings())
+    made_by_hand = inspect.signature(IndexingJobClient).parameters
+    for name in ("base_url", "token", "timeout", "retries"):
+        assert settings[name] == made_by_hand[name].default
+
+
+def test_the_settings_of_a_fixture_are_not_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        IndexJobSettings().timeout = 1
+
+
 def test_wait_returns_the_job_whatever_its_outcome(service):
     for status in ("COMPLETED", "PARTIAL", "NO_CHANGES", "FAILED", "CANCELLED"):
         ended = {"job": {"status": f"INDEX_JOB_STATUS_{status}"}}
@@ -367,6 +403,17 @@ def test_wait_never_loops_for_ever(service, body):
     assert len(raised.value.polls) == 4
     assert raised.value.job == raised.value.polls[-1]
     assert raised.value.timeout == 12
+
+
+def test_wait_polls_every_five_seconds_for_an_hour_unless_told_otherwise(service):
+    client, _, clock = service(answer(RUNNING))
+    with pytest.raises(WaitTimeoutError) as raised:
+        client.wait("u", timeout=10)
+    assert clock.sleeps == [5, 5]
+    with pytest.raises(WaitTimeoutError) as raised:
+        client.wait("u", poll_interval=1800)
+    assert raised.value.timeout == 3600
+    assert clock.sleeps == [5, 5, 1800, 1800]
 
 
 def test_wait_without_a_job_or_with_nonsense_raises_at_once(service):
@@ -426,6 +473,23 @@ def test_a_body_that_holds_no_job(service, body):
         client.get("u")
     assert raised.value.path.startswith("$")
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "there"),
+    [
+        (b"", "application/json", "an empty body of application/json"),
+        (b" \n", "application/json", "an empty body of application/json"),
+        (b"[1, 2", "", "5 bytes, broken at byte 5"),
+        (b"<html>", "text/html; charset=utf-8", "6 bytes of text/html, broken at byte 0"),
+        (b"NaN", "x" * 50, f"3 bytes of {'x' * 40}"),
+    ],
+)
+def test_a_body_that_is_no_json_is_described(service, body, content_type, there):
+    client, _, _ = service(answer(body, content_type=content_type))
+    with pytest.raises(DecodeError) as raised:
+        client.get("u")
+    assert str(raised.value) == f"$: JSON was expected, not {there}"
 
 
 def test_a_report_without_a_url(service):

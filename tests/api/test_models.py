@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,6 +21,8 @@ from pytest_indexjob import (
     IndexingJobPhase,
     IndexingJobStatus,
 )
+from pytest_indexjob.api.knowledge_bases import ChunkingOptions
+from pytest_indexjob.api.wire import WireModel
 
 # Sent by the live service; identifiers changed.
 LIVE = json.loads(
@@ -102,6 +105,27 @@ def test_totals_and_duration():
     assert job.failed_item_count == job.removed_item_count == 2**64 - 1
     assert (job.total_file_count, job.indexed_file_count) == (2**64 + 2, 2**64)
     assert (job.total_bytes, job.total_bytes_indexed) == (2**64 - 1 + 6454487, 2**64 - 1 + 4672176)
+
+
+def test_a_job_lasts_from_its_start_to_its_end_and_no_time_without_either():
+    moments = {"started_at": LIVE["started_at"], "finished_at": LIVE["finished_at"]}
+    assert IndexingJob.from_wire(moments).duration == 338.0
+    for name in moments:
+        assert IndexingJob.from_wire({name: moments[name]}).duration is None
+
+
+@pytest.mark.parametrize(
+    "model", [*WireModel.__subclasses__(), IndexingJobPage], ids=lambda model: model.__name__
+)
+def test_a_model_is_made_by_keywords_and_then_stays_as_it_is(model):
+    first = dataclasses.fields(model)[0].name
+    with pytest.raises(TypeError):
+        model("x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(model(), first, "x")
+    if issubclass(model, WireModel):
+        assert repr(model()) == f"{model.__name__}()"
+        assert repr(model(**{first: "x"})) == f"{model.__name__}({first}='x')"
 
 
 def test_unknown_fields_and_values_survive_and_are_visible():
@@ -262,6 +286,13 @@ def test_a_wrong_type_is_named(wire, path):
     with pytest.raises(DecodeError) as error:
         IndexingJob.from_wire(wire)
     assert error.value.path == path
+
+
+@pytest.mark.parametrize("bad", ["abc", "0.5", True, [], float("nan"), float("inf"), 10**400])
+def test_a_number_that_is_none_is_named(bad):
+    assert ChunkingOptions.from_wire({"semantic_threshold": 1}).semantic_threshold == 1.0
+    with pytest.raises(DecodeError, match=r"\$\.semantic_threshold: a number was expected"):
+        ChunkingOptions.from_wire({"semantic_threshold": bad})
 
 
 def test_pages():

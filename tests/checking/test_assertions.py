@@ -318,8 +318,8 @@ def test_lives_that_do_not(expected):
 
 
 def test_an_end_is_for_good():
-    text = said(assert_transitions, life("PARTIAL", "PARTIAL", "IN_PROGRESS"), [...])
-    assert text.startswith("poll 3 says IN_PROGRESS after the end, PARTIAL")
+    text = said(assert_transitions, life("PENDING", "PARTIAL", "PARTIAL", "IN_PROGRESS"), [...])
+    assert text.startswith("poll 4 says IN_PROGRESS after the end, PARTIAL")
 
 
 def explained(op, left, right):
@@ -338,6 +338,7 @@ def test_plain_comparisons():
         " IndexingJobPhase.SUCCEEDED?" in text
     )
     assert "never sends '?'" in explained("==", partial, "?")
+    assert "hint" not in explained("==", partial, "INDEX_JOB_STATUS_COMPLETED")
     assert "they are never equal" in explained("==", partial, IndexingJobPhase.SUCCEEDED)
     assert "not a value of the published contract" in explained(
         "!=", IndexingJobStatus("NEW"), partial
@@ -555,6 +556,33 @@ def test_streams_of_sdks(indexjob_simulator):
         return [assert_status(each, "IN_PROGRESS").uuid async for each in by_async_clients()]
 
     assert asyncio.run(check()) == [uuid] * 4
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "expected"),
+    [
+        (assert_status, JOB, ["FAILED"]),
+        (assert_phase, JOB, ["FAILED"]),
+        (assert_data_source_status, JOB, ["FAILED"]),
+        (assert_database_status, "ONLINE", ["CREATING"]),
+        (assert_finished, {"status": "INDEX_JOB_STATUS_PENDING"}, []),
+        (assert_consistent, JOB | {"finished_at": None}, []),
+        (assert_transitions, [JOB], [["FAILED"]]),
+    ],
+)
+def test_the_traceback_of_a_failure_ends_in_the_test(check, answer, expected):
+    with pytest.raises(AssertionError) as raised:
+        check(answer, *expected)
+    assert {str(entry.path) for entry in raised.traceback.filter(raised)} == {__file__}
+    with pytest.raises(AssertionError) as raised:
+        assert_counts(JOB, tokens=1)
+    assert {str(entry.path) for entry in raised.traceback.filter(raised)} == {__file__}
+
+
+def test_any_status_of_2xx_is_an_answer():
+    assert assert_status(httpx.Response(299, json=JOB), "PARTIAL") == FORMS["ours"]
+    for status in (199, 300):
+        assert f"not HTTP {status}" in said(assert_status, response(status), "PARTIAL")
 
 
 def test_what_holds_no_database_status_names_the_call_that_does():

@@ -139,6 +139,39 @@ def test_a_file_cut_between_interactions_is_corrupt(write):
             load(write("".join(lines[:at])))
 
 
+def test_a_part_that_is_wrong_is_named_with_the_line_of_its_interaction(write):
+    before, _, last = GOOD.rpartition("- request:")
+    wrong = before + "- request:" + re.sub(r"uri: .*", "uri: []", last)
+    with pytest.raises(CassetteCorruptError) as raised:
+        load(write(wrong))
+    assert raised.value.line == before.count("\n") + 1 > 2
+
+
+def test_a_url_has_an_end(write):
+    longest = JOB_URL + "?a=".ljust(2**16 - len(JOB_URL), "b")
+    (item,) = load(write(cassette_text(COMPLETED, url=longest))).interactions
+    assert item.request.url == longest
+    with pytest.raises(CassetteCorruptError, match="`uri` has more than 65536 characters"):
+        load(write(cassette_text(COMPLETED, url=f"{longest}b")))
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("'2025-10-31T01:08:33Z'", "2025-10-31T01:08:33+00:00"),
+        ("'2025-10-31T03:08:33+02:00'", "2025-10-31T03:08:33+02:00"),
+        ("'2025-10-31T01:08:33'", None),
+        ("2025-10-31T01:08:33", "2025-10-31T01:08:33+00:00"),
+        ("yesterday", None),
+        ("5", None),
+    ],
+)
+def test_when_it_was_recorded(write, written, moment):
+    text = f"interactions: []\nprovenance:\n  recorded_at: {written}\nversion: 1\n"
+    recorded = load(write(text)).recorded_at
+    assert (recorded and recorded.isoformat()) == moment
+
+
 def test_a_folder_that_moved_away_is_a_plain_error(tmp_path):
     with pytest.raises(OSError):
         load(tmp_path / "nowhere.yaml")
@@ -355,6 +388,7 @@ def test_urls_are_compared_as_http_means_them(play, recorded, asked):
         ("/keys/aREDACTEDbREDACTEDc", "/keys/a1b2bc", True),
         ("/keys/aREDACTEDbREDACTEDc", "/keys/abc", False),
         ("/keys/aREDACTEDbREDACTEDc", "/keys/a1bc", False),
+        ("/keys/aREDACTEDbREDACTEDc", "/keys/ab2c", False),
         ("/keys/aREDACTEDbREDACTEDc", "/keys/x1b2c", False),
     ],
 )

@@ -530,6 +530,19 @@ def test_urls_keep_their_shape(url, wanted):
     assert scan(f"- '{wanted}'") == []
 
 
+def test_a_url_whose_secret_reaches_into_the_host_is_still_one_of_the_host():
+    redaction = Redaction(["ample.com/abc"])
+    kept = redaction.redact(asked(url="https://example.com/abcd")).request.url
+    assert kept == "https://example.com/REDACTED"
+
+
+@pytest.mark.parametrize(
+    "text", ["password: \u00fcnsesame", "caf\u00e9, token=\u00e4\u00f6\u00fcsesame"]
+)
+def test_a_value_in_base64_is_secret_by_its_label_in_any_script(text):
+    assert Redaction().redact_text(f"see {encoded(text)}") == "see REDACTED"
+
+
 def test_a_path_keeps_the_parts_that_hide_nothing():
     redaction = Redaction([SIMPLE])
     assert redaction.redact_text(f"https://h.example/v2/{encoded(SIMPLE)}/list").startswith(
@@ -667,6 +680,8 @@ def test_a_set_cookie_that_the_user_keeps_loses_its_value_alone():
         ),
         ((("Authorization", "Bearer tok"),), "http://[", set()),
         ((("X-Api-Key", "open sesame"),), "", {"open sesame", "sesame"}),
+        ((("Authorization", "Bearer abcde"),), "", set()),
+        ((("Authorization", "Bearer abcdef"),), "", {"abcdef"}),
     ],
 )
 def test_what_a_client_sends_to_say_who_it_is(headers, url, found):

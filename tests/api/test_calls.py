@@ -136,7 +136,7 @@ def test_a_fault_strikes_each_call_by_its_name_and_no_other(name):
             "/v2/gen-ai/knowledge_bases/61f7a3de-b5f1/droplets",
             "GET /v2/gen-ai/knowledge_bases/{knowledge_base_uuid}",
         ),
-        ("POST", "/v2/droplets/61f7a3de-b5f1/index", ""),
+        ("POST", "/v2/droplets/61f7a3de-b5f1/actions", ""),
         ("GET", "/v2/account", ""),
     ],
 )

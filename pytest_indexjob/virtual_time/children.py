@@ -6,14 +6,16 @@ import contextlib
 import functools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures.process import ProcessPoolExecutor
 from multiprocessing.pool import ApplyResult, Pool, ThreadPool
 from multiprocessing.process import BaseProcess, active_children
+from multiprocessing.synchronize import SemLock
 from typing import Any
 
 from pytest_indexjob.replacements import original
-from pytest_indexjob.virtual_time.timeline import PATIENCE, Timeline
+from pytest_indexjob.virtual_time.timeline import Timeline, Wait
 
 _LIVES = "somebody waits for a child process that lives"
 
@@ -22,6 +24,9 @@ def patches(timeline: Timeline) -> Iterator[tuple[Any, str, Any]]:
     """What to put in the place of the methods that wait for a child process."""
     for name in ("wait", "communicate"):
         yield subprocess.Popen, name, _wait_for_child(timeline, name)
+    yield subprocess.Popen, "poll", _glance_at_child(timeline)
+    yield os, "waitpid", _waitpid(timeline)
+    yield SemLock, "_make_methods", _make_methods(timeline)
     yield BaseProcess, "join", _join(timeline, BaseProcess)
     yield ProcessPoolExecutor, "submit", _submit(timeline, ProcessPoolExecutor)
     yield ApplyResult, "wait", _wait_for_result(timeline, ApplyResult)
@@ -47,15 +52,68 @@ def _wait_for_child(timeline: Timeline, name: str) -> Any:
     return wait
 
 
-def patience_with_children(timeline: Timeline, timeout: float | None) -> float:
-    """How long a wait for a pipe holds time, in real seconds: as long as in reality, if one lives.
+def _glance_at_child(timeline: Timeline) -> Any:
+    real = original(subprocess.Popen, "poll")
 
-    A child's silence is believed after half of ``stuck_after``.
-    """
-    if not active_children():
-        return PATIENCE
-    longest = timeline.stuck_after / 2
-    return longest if timeout is None else min(timeout, longest)
+    @functools.wraps(real)
+    def poll(child: Any) -> Any:
+        code = real(child)
+        if code is None and timeline.participates():
+            timeline.glance(child.pid, lambda: real(child) is None)
+        return code
+
+    return poll
+
+
+def _waitpid(timeline: Timeline) -> Any:
+    real = original(os, "waitpid")
+
+    @functools.wraps(real)
+    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+        # A thread of asyncio waits for each child, though no task may.
+        by_asyncio = sys._getframe(1).f_globals.get("__name__") == "asyncio.unix_events"
+        is_short = bool(options & os.WNOHANG) or by_asyncio
+        waits = not is_short and timeline.participates()
+        with timeline.real_time(pid, _LIVES) if waits else contextlib.nullcontext():
+            found: tuple[int, int] = real(pid, options)
+        return found
+
+    return waitpid
+
+
+def _make_methods(timeline: Timeline) -> Any:
+    """What gives a lock of ``multiprocessing`` its methods."""
+    real = original(SemLock, "_make_methods")
+
+    @functools.wraps(real)
+    def make_methods(lock: Any) -> None:
+        real(lock)
+        lock.acquire = functools.partial(_acquire, timeline, lock._semlock)
+
+    return make_methods
+
+
+def _acquire(
+    timeline: Timeline, lock: Any, block: bool = True, timeout: float | None = None
+) -> bool:
+    may_wait = block and (timeout is None or timeout > 0)
+    if not may_wait or not timeline.participates():
+        return bool(lock.acquire(block, timeout))
+    if lock.acquire(False):
+        return True
+    until = None if timeout is None else timeline.moment_in(timeout)
+    if active_children():
+        with timeline.real_time(os.getpid(), "a lock that a child process may have"):
+            taken = bool(lock.acquire(block, timeout))
+        if not taken and until is not None and until > timeline.now:
+            timeline.sleep(until - timeline.now)
+        return taken
+    while timeline.stand(
+        Wait(timeline, until, "waits for a lock of multiprocessing", lambda: not lock._is_zero())
+    ):
+        if lock.acquire(False):
+            return True
+    return bool(lock.acquire(False))
 
 
 def _join(timeline: Timeline, process_class: Any) -> Any:

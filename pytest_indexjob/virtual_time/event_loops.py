@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
+import math
 import os
-import select
 import selectors
 import sys
 from collections.abc import Callable, Iterator
@@ -19,10 +18,16 @@ from typing import Any
 import pytest
 
 from pytest_indexjob.replacements import original
-from pytest_indexjob.virtual_time.children import patience_with_children
-from pytest_indexjob.virtual_time.timeline import PATIENCE, Files, SelectorWait, Timeline
+from pytest_indexjob.virtual_time.files import (
+    Files,
+    patience_with_children,
+    socket_time_outs,
+    stand_at_files,
+)
+from pytest_indexjob.virtual_time.timeline import PATIENCE, Timeline
 
 _Patch = tuple[Any, str, Any]
+_TRIOS_LONGEST = 24 * 60 * 60
 
 
 def patches(
@@ -42,8 +47,7 @@ def patches(
             # An asyncio loop's own selector is of another class where the system has it.
             creeps = name in ("SelectSelector", "PollSelector")
             yield selector_class, "select", _select(timeline, real, known, moved, creeps)
-    yield select, "select", _select_files(timeline, original(select, "select"), moved)
-    yield from timeline.sockets.patches()
+    yield from timeline.sockets.patches(timeline.participates, socket_time_outs(timeline, moved))
     for name in ("wait", "communicate"):
         process = asyncio.subprocess.Process
         yield process, name, _child(timeline, original(process, name))
@@ -77,61 +81,6 @@ def _select(
         return events
 
     return select
-
-
-def _select_files(timeline: Timeline, real: Any, moved: Callable[[], object]) -> Callable[..., Any]:
-    known: dict[Any, Files] = {}
-
-    @functools.wraps(real)
-    def select_files(*args: Any) -> Any:
-        """``select.select``, whose time-out is on the timeline."""
-        *lists, timeout = args if len(args) == 4 else (*args, None)
-        is_limit = isinstance(timeout, (int, float)) and timeout > 0
-        if len(lists) != 3 or not (timeout is None or is_limit) or not timeline.participates():
-            return real(*args)
-        lists = [[*files] for files in lists]
-        result = real(*lists, 0)
-        if any(result):
-            return result
-        selector = selectors.PollSelector()
-        for file in {_number(file) for files in lists for file in files}:
-            wanted = [any(_number(each) == file for each in files) for files in lists]
-            is_read, is_written = wanted[0] or wanted[2], wanted[1]
-            read = selectors.EVENT_READ if is_read else 0
-            selector.register(file, read | (selectors.EVENT_WRITE if is_written else 0))
-        # The number of a file that was closed is given to the next.
-        key = frozenset(
-            (each.fd, each.events, _inode(each.fd)) for each in selector.get_map().values()
-        )
-        files = Files(selector, lambda: any(real(*lists, 0)), timeline.sockets)
-        files = known.setdefault(key, files)
-        files.look(patience_with_children(timeline, timeout))
-        if not stand_at_files(timeline, files, timeout, "waits in select.select"):
-            moved()
-        result = real(*lists, 0)
-        files.heard(map(_number, itertools.chain(*result)))
-        return result
-
-    return select_files
-
-
-def _number(file: Any) -> int:
-    return file if isinstance(file, int) else int(file.fileno())
-
-
-def _inode(file: int) -> tuple[int, int]:
-    found = os.fstat(file)
-    return found.st_dev, found.st_ino
-
-
-def stand_at_files(timeline: Timeline, files: Files, timeout: float | None, what: str) -> bool:
-    """Stand until a file has something to say. Returns false if the time-out came."""
-    until = None if timeout is None else timeline.moment_in(timeout)
-    wait = SelectorWait(timeline, until, what, files)
-    try:
-        return timeline.stand(wait)
-    finally:
-        wait.forget()
 
 
 def _child(timeline: Timeline, real: Any) -> Callable[..., Any]:
@@ -184,15 +133,12 @@ def _trio_patches(
 
     @functools.wraps(real)
     def get_events(self: Any, timeout: float) -> Any:
-        if timeout <= 0 or not timeline.participates():
-            return real(self, timeout)
-        events = real(self, 0)
-        if events:
-            return events
-        files = Files(self._epoll, list, timeline.sockets)
-        if not stand_at_files(timeline, files, timeout, "waits in trio's loop"):
-            moved()
-        return real(self, 0)
+        # Its loop wakes once a day though nobody asked for it.
+        if timeout >= _TRIOS_LONGEST and timeline.participates():
+            statistics = trio.lowlevel.current_statistics()
+            if statistics.seconds_to_next_deadline == math.inf:
+                timeout = -1
+        return real(self, timeout)
 
     trio_sleep = original(trio, "sleep")
 
@@ -204,6 +150,7 @@ def _trio_patches(
 
     yield manager, "get_events", get_events
     yield trio, "sleep", sleep
+    yield trio.Process, "wait", _child(timeline, original(trio.Process, "wait"))
 
 
 def _refuse_trio(*_: Any, **__: Any) -> None:

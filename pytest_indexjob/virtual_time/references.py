@@ -1,9 +1,11 @@
-"""The names that modules have for functions of Python's that wait: sleeps, locks, queues."""
+"""The names that modules have for functions of Python's that wait: sleeps, locks, files, alarms."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
+import select
+import signal
 import sys
 import threading
 from types import BuiltinFunctionType, FunctionType
@@ -12,11 +14,21 @@ from typing import Any
 from pytest_indexjob.replacements import behind
 from pytest_indexjob.virtual_time.timeline import is_of_the_run
 
-PLACES = [
+_OF_SYSTEM = [
+    (owner, name)
+    for owner, names in (
+        (select, ("select", "poll", "epoll")),
+        (signal, ("setitimer", "getitimer", "alarm", "sigtimedwait")),
+    )
+    for name in names
+    if hasattr(owner, name)
+]
+PLACES: list[tuple[Any, str]] = [
     (asyncio, "sleep"),
     (threading, "Lock"),
     (threading, "RLock"),
     (queue, "SimpleQueue"),
+    *_OF_SYSTEM,
 ]
 _NAMES = frozenset([*(name for _, name in PLACES), "allocate_lock"])
 # The module and the name that the real ones give for themselves: another's patch may stand in their
@@ -26,7 +38,10 @@ NAMES_OF_REAL = [
     ("_thread", "allocate_lock"),
     ("threading", "RLock"),
     ("_queue", "SimpleQueue"),
+    *(("_signal" if owner is signal else "select", name) for owner, name in _OF_SYSTEM),
 ]
+# The classes among them.
+_CLASSES = (queue.SimpleQueue, getattr(select, "epoll", queue.SimpleQueue))
 # Of each module its names, how many there were, and which of them may be looked for.
 _seen: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
 
@@ -86,7 +101,7 @@ def _is_ours(module_name: str) -> bool:
 def _is_named(value: Any) -> bool:
     # Only of functions, since anything may stand in a module, and may do anything when it is asked
     # for its name.
-    if value is queue.SimpleQueue:
+    if any(value is each for each in _CLASSES):
         return True
     return type(value) in (BuiltinFunctionType, FunctionType) and value.__name__ in _NAMES
 

@@ -11,6 +11,7 @@ import stat
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing.process import active_children
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from pytest_indexjob.virtual_time.time_functions import REAL
 # How long after one packet of another process the next may be on its way, in real seconds.
 LINGER = 0.05
 _SAYS = ("send", "sendall", "sendmsg")
-_HEARS = ("recv", "recv_into")
+_HEARS = ("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg")
+_OUR_SERVER = "pytest_indexjob.simulation.server"
 _real_monotonic: Callable[[], float] = REAL["monotonic"]
 
 
@@ -46,20 +48,30 @@ class Sockets:
     """
 
     def __init__(self, patience: float, inside_patience: float) -> None:
-        self._patience = patience
+        self.patience = patience
         self._inside_patience = inside_patience
         self._talks: dict[int, _Talk] = {}
         self._hearing: dict[int, _Talk] = {}
+        # The addresses at which threads of the test listen.
+        self._served: set[Any] = set()
 
-    def patches(self) -> Iterator[tuple[Any, str, Any]]:
-        """What to put in the place of sockets' methods."""
+    def patches(
+        self, participates: Callable[[], bool], wait: Callable[[socket.socket], bool]
+    ) -> Iterator[tuple[Any, str, Any]]:
+        """What to put in the place of sockets' methods.
+
+        ``participates()`` tells whether the calling thread is on the timeline; ``wait(socket)``
+        waits there until the socket may be read, and returns false if its time-out came.
+        """
+        yield socket.socket, "listen", self._listen(original(socket.socket, "listen"), participates)
         tls = sys.modules.get("ssl")
         for owner in (socket.socket, tls.SSLSocket) if tls else (socket.socket,):
             for name in _SAYS:
                 if hasattr(owner, name):
                     yield owner, name, self._say(original(owner, name))
             for name in _HEARS:
-                yield owner, name, self._hear(original(owner, name))
+                if hasattr(owner, name):
+                    yield owner, name, self._hear(original(owner, name), wait)
 
     def is_in_flight(self, file: int) -> bool:
         """Whether an answer may be on its way to a file."""
@@ -88,7 +100,7 @@ class Sockets:
         rest = linger(sock.fileno(), listening_ports())
         if rest is None:
             return 0.0
-        return self._patience if rest else self._inside_patience
+        return self.patience if rest else self._inside_patience
 
     def _talk(self, sock: socket.socket) -> _Talk:
         file = sock.fileno()
@@ -107,9 +119,31 @@ class Sockets:
 
         return say
 
-    def _hear(self, real: Any) -> Any:
+    def _listen(self, real: Any, participates: Callable[[], bool]) -> Any:
+        @functools.wraps(real)
+        def listen(sock: socket.socket, *args: Any) -> None:
+            real(sock, *args)
+            # The simulator's server answers on real time.
+            if participates() and not is_in(sys._getframe(1), _OUR_SERVER):
+                self._served.add(_name(sock.getsockname()))
+
+        return listen
+
+    def _is_served(self, sock: socket.socket) -> bool:
+        """Whether a thread of the test works at the other end."""
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            return False
+        # A pair of sockets has no address, and a child process may have the other end.
+        is_pair = not peer and sock.family == socket.AF_UNIX
+        return not active_children() if is_pair else _name(peer) in self._served
+
+    def _hear(self, real: Any, wait: Callable[[socket.socket], bool]) -> Any:
         @functools.wraps(real)
         def hear(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
+            if sock.gettimeout() and self._is_served(sock) and not wait(sock):
+                raise TimeoutError("timed out")
             ident, talk = _thread.get_ident(), self._talk(sock)
             self._hearing[ident] = talk
             try:
@@ -135,7 +169,9 @@ def linger(file: int, ports: frozenset[int]) -> float | None:
         if _listens(copy) or _port(copy.getsockname()) in ports:
             return None
         try:
-            return 0.0 if _port(copy.getpeername()) in ports else LINGER
+            peer = copy.getpeername()
+            is_inside = _port(peer) in ports or (not peer and not active_children())
+            return 0.0 if is_inside else LINGER
         except OSError:  # not yet connected
             return LINGER
 
@@ -156,6 +192,26 @@ def _listens(copy: socket.socket) -> bool:
         return bool(copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
         return False
+
+
+def is_in(frame: Any, module: str) -> bool:
+    """Whether a frame was called, at whatever distance, by a module."""
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return frame is not None
+
+
+def is_pipe(file: int) -> bool:
+    """Whether a file is a pipe."""
+    try:
+        return stat.S_ISFIFO(os.fstat(file).st_mode)
+    except OSError:
+        return False
+
+
+def _name(address: Any) -> Any:
+    """By what a server's address is known: the port, or the path of a socket of Unix."""
+    return _port(address) or address
 
 
 def _port(address: Any) -> int | None:

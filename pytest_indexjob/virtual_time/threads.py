@@ -192,8 +192,9 @@ def _wait_for_notice(timeline: Timeline, timed_out: Callable[[float], object]) -
     def wait_for_notice(condition: Any, timeout: float | None = None) -> bool:
         if not timeline.participates():
             return bool(real(condition, timeout))
-        if timeout is not None and timeout <= 0:
-            timeline.creep()
+        if timeout is not None and not 0 < timeout <= _TOO_LONG:
+            if timeout <= 0:
+                timeline.creep()
             return bool(real(condition, timeout))
         if not condition._is_owned():
             raise RuntimeError("cannot wait on un-acquired lock")
@@ -221,7 +222,8 @@ def _join(timeline: Timeline, timed_out: Callable[[float], object]) -> Any:
     @functools.wraps(real)
     def join(thread: Any, timeout: float | None = None) -> None:
         may_wait = thread is not threading.current_thread() and thread._started.is_set()
-        if may_wait and (timeout is None or timeout > 0) and timeline.participates():
+        is_on_timeline = timeout is None or 0 < timeout <= _TOO_LONG
+        if may_wait and is_on_timeline and timeline.participates():
             until = None if timeout is None else timeline.moment_in(timeout)
             what = f"waits for the end of thread {thread.name}"
             wait = Wait(timeline, until, what, lambda: _has_ended(thread))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import math
 import os
 import sys
@@ -16,12 +17,13 @@ from typing import Any
 import pytest
 
 from pytest_indexjob.replacements import Replacements, original
-from pytest_indexjob.virtual_time import children, event_loops, threads
+from pytest_indexjob.virtual_time import children, event_loops, files, signals, threads
 from pytest_indexjob.virtual_time.clock import VirtualClock
 from pytest_indexjob.virtual_time.originals import TIME_FUNCTIONS
 from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, identity, references
 from pytest_indexjob.virtual_time.time_functions import REAL, TimeFunctions
 from pytest_indexjob.virtual_time.timeline import STUCK_AFTER, Timeline, is_of_the_run
+from pytest_indexjob.virtual_time.watchdog import Watchdog
 
 _FREEZEGUN = (
     "indexjob_clock can't start while freezegun is active: freeze inside the test, after the clock"
@@ -43,6 +45,7 @@ class TimePatches:
     ) -> None:
         self.clock = clock
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
+        self._watchdog = Watchdog(self.timeline)
         self._real = real
         self._replacements = Replacements()
         self._time_functions = TimeFunctions()
@@ -81,6 +84,7 @@ class TimePatches:
             self.clock.timeline = self.timeline
             self._locks.enter_context(threads.TestLocks(self.timeline))
             self.timeline.start()
+            self._watchdog.start()
             _active.add(self)
         except BaseException:
             self.stop()
@@ -89,6 +93,7 @@ class TimePatches:
     def stop(self) -> None:
         """Take it away: everything is as it was before ``start``."""
         _active.discard(self)
+        self._watchdog.stop()
         self.clock.timeline = None
         self._locks.close()
         if self._travel:
@@ -119,29 +124,48 @@ class TimePatches:
         return {name: self._for_test(REAL[name], function) for name, function in virtual.items()}
 
     def _patches(self) -> list[tuple[Any, str, Any]]:
-        originals = [original(owner, name) for owner, name in PLACES]
-        asyncio_sleep, lock, rlock, simple_queue = originals
+        originals = {name: original(owner, name) for owner, name in PLACES}
         timeline, began, monotonic = self.timeline, self._began, REAL["monotonic"]
-        virtual = [
-            event_loops.virtual_sleep(timeline, asyncio_sleep, self._keep_sleep),
-            self._for_test(lock, threads.VirtualLock),
-            self._for_test(rlock, threads.VirtualRLock),
-            self._for_test(simple_queue, threads.VirtualSimpleQueue),
+        moved = self.clock.check
+        of_system: dict[str, Any] = {
+            "select": functools.partial(files.virtual_select, moved=moved),
+            "poll": functools.partial(files.virtual_poll, moved=moved),
+            "epoll": functools.partial(files.virtual_epoll, moved=moved),
+            "sigtimedwait": signals.virtual_sigtimedwait,
+        }
+        virtual: dict[str, Any] = {
+            "Lock": threads.VirtualLock,
+            "RLock": threads.VirtualRLock,
+            "SimpleQueue": threads.VirtualSimpleQueue,
+            **signals.Alarm(timeline).patches(originals),
+            **{
+                name: make(timeline, originals[name])
+                for name, make in of_system.items()
+                if name in originals
+            },
+        }
+        sleep = event_loops.virtual_sleep(timeline, originals["sleep"], self._keep_sleep)
+        stand_ins = [
+            sleep if name == "sleep" else self._for_test(real, virtual[name])
+            for name, real in originals.items()
         ]
-        for (_, name), function in zip(PLACES, virtual, strict=True):
+        for name, function in zip(originals, stand_ins, strict=True):
             # By which it is found in a module that imports it while it stands.
             function.__name__ = name
 
         def loop_time(_loop: asyncio.AbstractEventLoop) -> float:
-            return began + timeline.now if timeline.participates() else float(monotonic())
+            if not timeline.participates():
+                return float(monotonic())
+            by_loop = sys._getframe(1).f_globals.get("__name__", "").startswith("asyncio.")
+            return float(began + (timeline.now if by_loop else timeline.read()))
 
-        found = [identity(value) for value in originals]
-        functions = dict(zip([*NAMES_OF_REAL, *found], virtual * 2, strict=True))
+        found = [identity(value) for value in originals.values()]
+        functions = dict(zip([*NAMES_OF_REAL, *found], stand_ins * 2, strict=True))
         return [
             *((module, name, functions[real]) for module, name, real in references(functions)),
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
             *threads.patches(timeline, self.clock.keep_wait),
-            *event_loops.patches(timeline, self.clock.check, self.clock.keep_sleep),
+            *event_loops.patches(timeline, moved, self.clock.keep_sleep),
             *children.patches(timeline),
         ]
 

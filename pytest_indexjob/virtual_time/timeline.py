@@ -11,21 +11,18 @@ import contextlib
 import functools
 import heapq
 import itertools
-import math
 import os
-import select
-import selectors
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import pytest
 
-from pytest_indexjob.virtual_time.sockets import Sockets, linger, listening_ports
+from pytest_indexjob.virtual_time.sockets import Sockets, is_in
 from pytest_indexjob.virtual_time.time_functions import REAL
 
 # Taken at import, before it is replaced.
@@ -47,7 +44,7 @@ _FIRST_SLICE, _LONGEST_SLICE = 0.0005, 0.005
 _RELIEF = 0.02
 # Readings of the clock at one moment after which the real time is looked at.
 _READINGS = 4096
-_BY_TIME, _BY_EVENT = "time", "event"
+BY_TIME, BY_EVENT = "time", "event"
 # The run's own modules, which keep real time.
 OF_THE_RUN = (
     "_pytest",
@@ -102,7 +99,7 @@ class Wait:
 
     def release(self) -> None:
         """End the wait, as a lock's ``release`` does. Raises ``RuntimeError`` if it has ended."""
-        if not self.timeline.end(self, _BY_EVENT):
+        if not self.timeline.end(self, BY_EVENT):
             raise RuntimeError("release unlocked lock")
 
     def close(self) -> None:
@@ -150,6 +147,9 @@ class Timeline:
         self._watcher: Wait | None = None
         self._still: dict[int, tuple[Any, float]] = {}
         self._children: dict[int, str] = {}
+        # The children that somebody looks at, the real moments until which each holds time, and
+        # what tells whether it lives.
+        self._glances: dict[int, tuple[float, Callable[[], bool]]] = {}
         self._strange: dict[threading.Thread, bool] = {}
         # The threads that are known to be on the timeline, by their idents.
         self._participants: set[int] = set()
@@ -213,7 +213,26 @@ class Timeline:
 
     def moment_in(self, seconds: float) -> float:
         """The moment so many seconds from now."""
-        return round(self.now + seconds, 9)
+        moment = round(self.now + seconds, 9)
+        if self._nudge:
+            # What was computed from readings that creep is short by as much.
+            whole = round(moment, 6)
+            if self.now < whole and abs(whole - moment) <= self._nudge + 1e-9:
+                return whole
+        return moment
+
+    def schedule(self, wait: Wait) -> None:
+        """Let a wait end at its moment at which no thread stands."""
+        with self.lock:
+            if wait.until is not None:
+                heapq.heappush(self._heap, (wait.until, wait.number, wait))
+
+    def interrupt(self, ident: int) -> None:
+        """Let a thread that stands work for a moment, since a signal is on its way to it."""
+        with self.lock:
+            wait = self.waits.pop(ident, None)
+            if wait is not None:
+                wait.open()
 
     def stand(self, wait: Wait) -> bool:
         """Stand until the wait ends. Returns false if its moment came.
@@ -223,12 +242,11 @@ class Timeline:
         ident = _thread.get_ident()
         before = self.waits.get(ident)
         with self.lock:
-            self._raise_failure()
+            self.raise_failure()
             if wait.ended_by is None:
                 wait.frame = sys._getframe(1)
                 self.waits[ident] = wait
-                if wait.until is not None:
-                    heapq.heappush(self._heap, (wait.until, wait.number, wait))
+                self.schedule(wait)
                 self._try_to_move()
                 if wait.ended_by is None:
                     wait.close()
@@ -240,13 +258,13 @@ class Timeline:
                 if self._watcher is wait:
                     self._watcher = None
                 if wait.ended_by is None:
-                    wait.ended_by = _BY_EVENT
+                    wait.ended_by = BY_EVENT
                 if before is not None:
                     self.waits[ident] = before
                 elif self.waits.get(ident) is wait:
                     del self.waits[ident]
-        self._raise_failure()
-        return wait.ended_by == _BY_EVENT
+        self.raise_failure()
+        return wait.ended_by == BY_EVENT
 
     def end(self, wait: Wait, by: str) -> bool:
         """End a wait, unless it has ended: from now on its thread works."""
@@ -270,9 +288,10 @@ class Timeline:
                     self._move_to(target)
                     break
                 self._move_to(due.until)
-                ident = next(who for who, wait in self.waits.items() if wait is due)
-                self.end(due, _BY_TIME)
-            self._let_settle(ident)
+                stands = [ident for ident, wait in self.waits.items() if wait is due]
+                self.end(due, BY_TIME)
+            for ident in stands:
+                self._let_settle(ident)
         with self.lock:
             self._try_to_move()
 
@@ -303,6 +322,15 @@ class Timeline:
             with self.lock:
                 del self._children[number]
 
+    def glance(self, pid: int, lives: Callable[[], bool]) -> None:
+        """Somebody saw that a child lives: for a while it holds time as if somebody waited."""
+        with self.lock:
+            self._glances.setdefault(pid, (_real_monotonic() + self.stuck_after / 2, lives))
+
+    def _is_glanced_at(self) -> bool:
+        now = _real_monotonic()
+        return any(now < until and lives() for until, lives in self._glances.values())
+
     @contextlib.contextmanager
     def real_time(self, pid: int, what: str) -> Iterator[None]:
         """Let the calling thread wait for a child process, in real time as the child lives."""
@@ -328,20 +356,21 @@ class Timeline:
         Some waits of the standard library end only after their moment, and try again at it.
         """
         self._nudge += 1e-9
+        self.read()
 
     def _check_spin(self) -> None:
         if _real_monotonic() - self._moved_at > self.stuck_after and self.participates():
             frame = sys._getframe(2)
             # Whoever logs much may work.
-            if _is_in(frame, "logging"):
+            if is_in(frame, "logging"):
                 return
             where = _place(frame)
-            self._fail(
+            self.fail(
                 f"the code under test does not stop: it has read the clock {self._readings} times"
                 f" at one moment, and time moves only when everybody waits (at {where}). Let the"
                 " loop sleep between its looks"
             )
-            self._raise_failure()
+            self.raise_failure()
 
     # Movement; the lock is held.
 
@@ -352,10 +381,10 @@ class Timeline:
         if due is None or due.until is None:
             return
         # A child is on real time: it gets as much of it as it would have.
-        held = self._children and due.until - self.now > _real_monotonic() - self._moved_at
-        if not held:
+        is_early = due.until - self.now > _real_monotonic() - self._moved_at
+        if not (is_early and (self._children or self._is_glanced_at())):
             self._move_to(due.until)
-            self.end(due, _BY_TIME)
+            self.end(due, BY_TIME)
 
     def _earliest(self) -> Wait | None:
         while self._heap and self._heap[0][2].ended_by is not None:
@@ -388,7 +417,7 @@ class Timeline:
     def _end_ready(self) -> bool:
         ready = [wait for wait in self.waits.values() if wait.ready and wait.ready()]
         for wait in ready:
-            self.end(wait, _BY_EVENT)
+            self.end(wait, BY_EVENT)
         return bool(ready)
 
     def _sits_still(self, ident: int, thread: threading.Thread, frame: Any) -> bool:
@@ -411,7 +440,7 @@ class Timeline:
                 left = None if wait.until is None else wait.until - self.now
                 left = None if left is None else left - (_real_monotonic() - began)
                 if left is not None and left <= 0:
-                    wait.ended_by = _BY_TIME
+                    wait.ended_by = BY_TIME
                     return
                 wait.block(_RELIEF if wait.ready else min(left or 60.0, 60.0))
                 if wait.ready and wait.ready():
@@ -422,6 +451,8 @@ class Timeline:
                 if watches:
                     self._watcher = wait
             wait.block(seconds if watches else _RELIEF)
+            if wait not in self.waits.values():
+                self._stand_again(wait)
             if not watches or wait.ended_by is not None:
                 continue
             seconds = min(seconds * 1.5, _LONGEST_SLICE)
@@ -429,28 +460,41 @@ class Timeline:
                 if wait.ended_by is None and self.active:
                     self._watch()
 
+    def look(self) -> None:
+        """Do what a thread that stands does, if none does it."""
+        with self.lock:
+            if self.active and not self.failure and self._watcher is None:
+                self._watch()
+
+    def _stand_again(self, wait: Wait) -> None:
+        with self.lock:
+            if wait.ended_by is None:
+                self.waits[_thread.get_ident()] = wait
+
     def _watch(self) -> None:
         self._try_to_move()
         due, now = self._earliest(), _real_monotonic()
         overdue = due is not None and due.until is not None and due.until <= self.now
         if due is not None and overdue and now - self._moved_at > _TURN:
             self._move_to(self.now)
-            self.end(due, _BY_TIME)
+            self.end(due, BY_TIME)
         # Whoever works is in another place each time that somebody looks.
         state = self._whereabouts()
         if state != self._progress[0]:
             self._progress = state, now
         since = max(self._progress[1], self._moved_at)
-        if now - since > self.stuck_after and self.waits:
-            self._fail(self._story())
+        # Who waits for a child is not stuck while it lives.
+        may_move = self._children and not self.waits
+        if now - since > self.stuck_after and not may_move:
+            self.fail(self._story())
 
     def _whereabouts(self) -> Any:
         frames = _frames_of_others()
         return (
             self.now,
             sorted((ident, wait.number) for ident, wait in self.waits.items()),
-            sorted(
-                (ident, id(frames[ident]), frames[ident].f_lasti)
+            tuple(
+                (ident, id(frames[ident]), frames[ident].f_lasti, _switches(thread))
                 for ident, thread in [*threading._active.items()]  # type: ignore[attr-defined]
                 if ident in frames and ident not in self.waits and not self._is_strange(thread)
             ),
@@ -458,12 +502,14 @@ class Timeline:
 
     # Failure.
 
-    def _fail(self, text: str) -> None:
+    def fail(self, text: str) -> None:
+        """Fail the test: whoever stands is told so."""
         self.failure = self.failure or text
         for wait in [*self.waits.values()]:
-            self.end(wait, _BY_EVENT)
+            self.end(wait, BY_EVENT)
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
+        """Raise the failure of the test, if there is one."""
         if self.failure and self.active:
             pytest.fail(self.failure, pytrace=False)
 
@@ -514,12 +560,6 @@ def _is_the_runs(thread: threading.Thread) -> bool:
         # The simulator's server is a service on this machine.
         or owner.startswith("pytest_indexjob.")
     )
-
-
-def _is_in(frame: Any, module: str) -> bool:
-    while frame is not None and frame.f_globals.get("__name__") != module:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _serves(thread: threading.Thread) -> bool:
@@ -576,120 +616,3 @@ def _tasks(wait: Wait) -> list[str]:
         at = _place(stack[0]) if stack else "its end"
         lines.append(f"task {task.get_name()} waits, at {at}")
     return sorted(lines)
-
-
-class SelectorWait(Wait):
-    """A stand at a selector: files that become ready end it too."""
-
-    __slots__ = ("_files", "_poll", "_read", "_write")
-
-    def __init__(self, timeline: Timeline, until: float | None, what: str, files: Files) -> None:
-        super().__init__(timeline, until, what, files.are_ready)
-        self._files = files
-        self._poll: Any = None
-
-    def close(self) -> None:
-        """Make the pipe by which the thread is woken; the system's own wait sees both."""
-        self._read, self._write = os.pipe()
-        self._poll = self._files.poll()
-        self._poll.register(self._read, select.POLLIN)
-
-    def open(self) -> None:
-        """Let the thread look whether its wait has ended."""
-        if self._poll is not None and self._write >= 0:
-            os.write(self._write, b"x")
-
-    def block(self, seconds: float) -> None:
-        """Wait in the system for a file or the pipe."""
-        ready = self._poll.poll(math.ceil(seconds * 1000))
-        if any(file != self._read for file, _ in ready):
-            self.timeline.end(self, _BY_EVENT)
-
-    def holds(self) -> bool:
-        """Whether something was heard from its files a short real while ago."""
-        return self._files.hold()
-
-    def forget(self) -> None:
-        """Give the pipe back."""
-        if self._poll is None:
-            return
-        with self.timeline.lock:
-            read, write, self._write = self._read, self._write, -1
-            os.close(read)
-            os.close(write)
-
-
-class Files:
-    """What a selector watches, and when something was last heard of it."""
-
-    def __init__(self, selector: Any, select_now: Callable[[], Any], sockets: Sockets) -> None:
-        self._selector = selector
-        self._select_now = select_now
-        self._sockets = sockets
-        self._own = select.poll()
-        self._is_deep = hasattr(selector, "fileno")
-        if self._is_deep:
-            self._own.register(selector.fileno(), select.POLLIN)
-        self._known: frozenset[int] = frozenset()
-        # The files at whose other ends somebody works for the test, and how long each lingers.
-        self._peers: dict[int, float] = {}
-        self._held_until = -math.inf
-
-    def are_ready(self) -> bool:
-        """Whether a file has something to say, without taking it."""
-        return bool(self._own.poll(0) if self._is_deep else self._select_now())
-
-    def take(self) -> Any:
-        """What the files have to say now, as the selector tells it."""
-        # The poll of one file costs less than the selector's list of all.
-        return self._select_now() if not self._is_deep or self._own.poll(0) else []
-
-    def poll(self) -> Any:
-        """An object of the system's that waits for all of them."""
-        poll = select.poll()
-        if self._is_deep:
-            poll.register(self._selector.fileno(), select.POLLIN)
-            return poll
-        for key in self._selector.get_map().values():
-            read = select.POLLIN if key.events & selectors.EVENT_READ else 0
-            write = select.POLLOUT if key.events & selectors.EVENT_WRITE else 0
-            poll.register(key.fd, read | write)
-        return poll
-
-    def heard(self, files: Iterable[int]) -> None:
-        """Something was heard: more may follow at once, from another process."""
-        lingers = [self._peers[file] for file in files if file in self._peers]
-        if lingers:
-            self._held_until = _real_monotonic() + max(lingers)
-
-    def look(self, patience: float) -> None:
-        """See which files are there: a new one holds time for ``patience`` real seconds."""
-        files = self._selector.get_map()
-        if len(files) <= 1 and not self._peers and len(files) == len(self._known):
-            return
-        known = frozenset(files)
-        if known == self._known:
-            return
-        ports = listening_ports()
-        self._peers = {
-            key.fd: seconds
-            for key in [*files.values()]
-            if not _is_loops_own(key) and (seconds := linger(key.fd, ports)) is not None
-        }
-        if known - self._known and self._peers:
-            self._held_until = _real_monotonic() + patience
-        self._known = known
-
-    def hold(self) -> bool:
-        """Whether the files are in use."""
-        if not self._peers:
-            return False
-        if _real_monotonic() < self._held_until:
-            return True
-        return any(self._sockets.is_in_flight(file) for file in self._peers)
-
-
-def _is_loops_own(key: Any) -> bool:
-    """Whether a file is the pipe by which an asyncio loop wakes itself."""
-    reader = key.data[0] if isinstance(key.data, tuple) and key.data else None
-    return getattr(getattr(reader, "_callback", None), "__name__", "") == "_read_from_self"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import email.utils
 import multiprocessing
 import queue
 import select
 import selectors
+import signal
 import socket
 import threading
 import time
+from select import select as imported_select
 
 import pytest
 import trio
@@ -168,6 +171,149 @@ def select_of_a_service_that_answers():
     answer.join()
 
 
+def select_under_its_own_name():
+    assert imported_select([], [], [], 5) == ([], [], [])
+
+
+def poll():
+    here, there = socket.socketpair()
+    each = select.poll()
+    with here, there:
+        each.register(here, select.POLLIN)
+        assert each.poll(5000) == []
+        there.send(b"x")
+        assert each.poll(60_000) == [(here.fileno(), select.POLLIN)]
+
+
+def epoll():
+    here, there = socket.socketpair()
+    with here, there, select.epoll() as each:
+        each.register(here.fileno(), select.EPOLLIN)
+        answer = threading.Timer(5, there.sendall, (b"x",))
+        answer.start()
+        assert each.poll(60) == [(here.fileno(), select.EPOLLIN)]
+        each.unregister(here)
+        answer.join()
+
+
+def sigtimedwait():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        assert signal.sigtimedwait([signal.SIGUSR1], 5) is None
+        signal.raise_signal(signal.SIGUSR1)
+        assert signal.sigtimedwait([signal.SIGUSR1], 60).si_signo == signal.SIGUSR1
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+
+
+def sigtimedwait_of_a_signal_that_comes():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    main = threading.main_thread().ident
+    timer = threading.Timer(5, signal.pthread_kill, (main, signal.SIGUSR1))
+    try:
+        timer.start()
+        assert signal.sigtimedwait([signal.SIGUSR1], 60).si_signo == signal.SIGUSR1
+        timer.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+
+
+def mplock():
+    each = multiprocessing.Lock()
+    with each:
+        assert not each.acquire(timeout=5)
+
+
+def mpevent():
+    each = multiprocessing.Event()
+    timer = threading.Timer(5, each.set)
+    timer.start()
+    assert each.wait(60)
+    timer.join()
+
+
+def mpsemaphore_that_is_released_too_late():
+    each = multiprocessing.Semaphore(0)
+    timer = threading.Timer(60, each.release)
+    timer.start()
+    assert not each.acquire(timeout=5)
+    timer.cancel()
+    timer.join()
+
+
+class AlarmError(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def alarm_handler(*seen):
+    def raise_error(*_):
+        raise AlarmError
+
+    before = signal.signal(signal.SIGALRM, seen[0] if seen else raise_error)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def alarm_in_a_sleep():
+    with alarm_handler(), pytest.raises(AlarmError):
+        signal.alarm(5)
+        time.sleep(3600)
+
+
+def alarm_in_an_event():
+    with alarm_handler(), pytest.raises(AlarmError):
+        signal.setitimer(signal.ITIMER_REAL, 5)
+        threading.Event().wait()
+
+
+def alarm_in_a_socket():
+    here, there = socket.socketpair()
+    with here, there, alarm_handler(), pytest.raises(AlarmError):
+        signal.alarm(5)
+        here.recv(1)
+
+
+def alarm_in_a_loop():
+    async def main():
+        rung = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGALRM, rung.set)
+        signal.alarm(5)
+        await asyncio.wait_for(rung.wait(), 60)
+
+    asyncio.run(main())
+
+
+def alarm_that_is_taken_back():
+    with alarm_handler():
+        assert signal.alarm(60) == 0
+        time.sleep(5)
+        assert signal.alarm(0) == 55
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def nobody_hears_a_socket():
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(5)
+        with pytest.raises(TimeoutError):
+            here.recv(1)
+
+
+def an_answer_that_comes_too_late():
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(5)
+        timer = threading.Timer(60, there.send, (b"x",))
+        timer.start()
+        with pytest.raises(TimeoutError):
+            here.recv(1)
+        timer.cancel()
+        timer.join()
+
+
 WAITS = [
     condition,
     priority,
@@ -188,6 +334,21 @@ WAITS = [
     aqueue,
     barrier,
     select_of_a_service_that_answers,
+    select_under_its_own_name,
+    poll,
+    epoll,
+    sigtimedwait,
+    sigtimedwait_of_a_signal_that_comes,
+    mplock,
+    mpevent,
+    mpsemaphore_that_is_released_too_late,
+    alarm_in_a_sleep,
+    alarm_in_an_event,
+    alarm_in_a_socket,
+    alarm_in_a_loop,
+    alarm_that_is_taken_back,
+    nobody_hears_a_socket,
+    an_answer_that_comes_too_late,
 ]
 
 
@@ -195,3 +356,49 @@ WAITS = [
 def test_a_wait_ends_at_its_moment(wait, clock):
     wait()
     assert 5 <= clock.elapsed < 5.5
+
+
+def test_an_alarm_with_an_interval_rings_until_it_is_taken_back(clock):
+    seen = []
+    with alarm_handler(lambda *_: seen.append(clock.elapsed)):
+        signal.setitimer(signal.ITIMER_REAL, 5, 10)
+        time.sleep(30)
+        assert seen == [5, 15, 25]
+        assert signal.setitimer(signal.ITIMER_REAL, 0) == (5, 10)
+        clock.advance(100)
+    assert seen == [5, 15, 25]
+
+
+def test_advance_rings_the_alarms_in_between(clock):
+    seen = []
+    with alarm_handler(lambda *_: seen.append(clock.elapsed)):
+        signal.setitimer(signal.ITIMER_REAL, 5)
+        clock.advance(100)
+    assert seen == [5]
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: signal.alarm("5"), TypeError),
+        (lambda: signal.setitimer(signal.ITIMER_REAL, "5"), TypeError),
+        (lambda: signal.setitimer(signal.ITIMER_REAL, -5), signal.ItimerError),
+        (lambda: signal.sigtimedwait([signal.SIGUSR1], -5), ValueError),
+        (lambda: multiprocessing.Lock().acquire(timeout="5"), TypeError),
+        (lambda: select.poll().poll("5"), TypeError),
+        (lambda: threading.Event().wait(1e20), OverflowError),
+    ],
+)
+def test_a_wait_is_as_strict_as_the_real(call, error, clock):
+    with pytest.raises(error):
+        call()
+    assert clock.elapsed == 0
+
+
+def test_a_length_that_comes_of_readings_is_not_short(clock):
+    for _ in range(3):
+        threading.Event().wait(0)
+        end = time.monotonic() + 12
+        threading.Event().wait(0)
+        time.sleep(end - time.monotonic())
+    assert clock.elapsed == 36

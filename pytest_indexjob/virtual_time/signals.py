@@ -1,0 +1,126 @@
+"""Signals that time sends: the alarm of the process on the timeline, waits for a signal."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pytest_indexjob.virtual_time.timeline import BY_EVENT, Timeline, Wait
+
+
+class _Ring(Wait):
+    """A moment at which the alarm goes off. No thread stands at it."""
+
+    __slots__ = ("_alarm",)
+
+    def __init__(self, timeline: Timeline, until: float, alarm: Alarm) -> None:
+        super().__init__(timeline, until, "the alarm of signal.setitimer")
+        self._alarm = alarm
+
+    def open(self) -> None:
+        """Go off."""
+        self._alarm.go_off(self)
+
+
+class Alarm:
+    """The timer ``ITIMER_REAL`` of the process, by which ``SIGALRM`` is sent at its moment."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._ring: _Ring | None = None
+        self._interval = 0.0
+
+    def patches(self, originals: dict[str, Any]) -> dict[str, Any]:
+        """What stands for the functions of ``signal``."""
+        real_set: Callable[..., tuple[float, float]] = originals["setitimer"]
+        real_get: Callable[[int], tuple[float, float]] = originals["getitimer"]
+
+        def set_timer(which: int, seconds: Any, interval: Any = 0.0, /) -> tuple[float, float]:
+            wrong = not all(
+                isinstance(each, (int, float)) and 0 <= each < math.inf
+                for each in (seconds, interval)
+            )
+            if which != signal.ITIMER_REAL or wrong:
+                return real_set(which, seconds, interval)
+            return self._set(float(seconds), float(interval))
+
+        def get_timer(which: int, /) -> tuple[float, float]:
+            return self._left() if which == signal.ITIMER_REAL else real_get(which)
+
+        def alarm(seconds: int, /) -> int:
+            if not isinstance(seconds, int):
+                raise TypeError(f"{type(seconds).__name__!r} object can't be read as an integer")
+            return math.ceil(self._set(float(max(seconds, 0)), 0.0)[0])
+
+        return {"setitimer": set_timer, "getitimer": get_timer, "alarm": alarm}
+
+    def _left(self) -> tuple[float, float]:
+        if self._ring is None or self._ring.until is None:
+            return 0.0, 0.0
+        return max(self._ring.until - self._timeline.now, 1e-6), self._interval
+
+    def _set(self, seconds: float, interval: float) -> tuple[float, float]:
+        with self._timeline.lock:
+            before = self._left()
+            if self._ring is not None:
+                self._ring.ended_by = BY_EVENT
+            self._interval = interval
+            self._ring = self._next(seconds) if seconds else None
+        return before
+
+    def _next(self, seconds: float) -> _Ring:
+        ring = _Ring(self._timeline, self._timeline.moment_in(seconds), self)
+        self._timeline.schedule(ring)
+        return ring
+
+    def go_off(self, ring: _Ring) -> None:
+        """Send the signal to the main thread, whose handler runs before time moves on."""
+        if ring is not self._ring or not self._timeline.active:
+            return
+        self._ring = self._next(self._interval) if self._interval else None
+        if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+            self._timeline.fail(
+                f"SIGALRM was sent at {self._timeline.now:g} s of the test's clock, and no handler"
+                " is set, so it would end the process: set one by signal.signal before the alarm"
+            )
+            return
+        ident = threading.main_thread().ident
+        if ident is not None:
+            signal.pthread_kill(ident, signal.SIGALRM)
+            self._timeline.interrupt(ident)
+
+
+def virtual_sigtimedwait(timeline: Timeline, real: Any) -> Any:
+    """``signal.sigtimedwait`` whose time-out is on the timeline."""
+
+    @functools.wraps(real)
+    def wait(signals: Any, timeout: Any, /) -> Any:
+        signals = [*signals]
+        # The real one also complains of what is no time-out.
+        is_limit = isinstance(timeout, (int, float)) and timeout > 0
+        found = real(signals, 0 if is_limit else timeout)
+        until = timeline.moment_in(timeout) if is_limit else timeline.now
+        thread = threading.current_thread()
+        while found is None and until > timeline.now:
+            what = f"waits for a signal of {signals}"
+            timeline.stand(Wait(timeline, until, what, lambda: _is_pending(thread, signals)))
+            found = real(signals, 0)
+        return found
+
+    return wait
+
+
+def _is_pending(thread: threading.Thread, signals: list[int]) -> bool:
+    """Whether one of the signals waits for a thread, which may be another."""
+    try:
+        text = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    except OSError:
+        return not signal.sigpending().isdisjoint(signals)
+    masks = [int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)", text, re.MULTILINE)]
+    return any(mask >> (number - 1) & 1 for mask in masks for number in signals)

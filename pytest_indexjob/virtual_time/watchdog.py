@@ -1,0 +1,77 @@
+"""Looks from outside whether a test is stuck, where none of its threads stands that could look."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from pytest_indexjob.virtual_time.sockets import is_in
+from pytest_indexjob.virtual_time.timeline import Timeline
+
+_allocate_lock = _thread.allocate_lock
+_LONGEST_PAUSE = 0.5
+# The system ignores this signal where no handler is set, so that nobody minds one too many.
+_SIGNAL = signal.SIGURG
+# In these the main thread waits for a person.
+_DEBUGGERS = ("pdb", "cmd", "code")
+
+
+class Watchdog:
+    """Fails a test whose main thread sits in a real wait in which nobody can move.
+
+    The signal ends the wait, and its handler raises the failure. Only where the system tells what
+    a thread does (Linux).
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._stopped: Any = None
+        self._before: Any = None
+        self._main = threading.main_thread()
+        # Where the main thread sits.
+        self._place: tuple[int, int] | None = None
+
+    def start(self) -> None:
+        """Begin to look, from a thread that no test sees."""
+        if threading.current_thread() is not self._main or not Path("/proc/self/task").exists():
+            return
+        self._before = signal.signal(_SIGNAL, self._tell)
+        self._stopped = _allocate_lock()
+        self._stopped.acquire()
+        _thread.start_new_thread(self._watch, (self._stopped,))
+
+    def stop(self) -> None:
+        """End, and put the signal's handler back."""
+        if self._stopped is None:
+            return
+        self._stopped.release()
+        self._stopped = None
+        if signal.getsignal(_SIGNAL) == self._tell:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                signal.signal(_SIGNAL, self._before)
+
+    def _watch(self, stopped: Any) -> None:
+        pause = min(_LONGEST_PAUSE, self._timeline.stuck_after / 4)
+        while not stopped.acquire(True, pause):
+            frame = sys._current_frames().get(self._main.ident or 0)
+            place = None if frame is None else (id(frame), frame.f_lasti)
+            is_debugged = any(is_in(frame, module) for module in _DEBUGGERS)
+            del frame
+            if is_debugged:
+                continue
+            self._timeline.look()
+            is_stuck = self._timeline.failure and place == self._place
+            self._place = place
+            if is_stuck and self._main.ident not in self._timeline.waits:
+                signal.pthread_kill(self._main.ident or 0, _SIGNAL)
+
+    def _tell(self, number: int, frame: Any) -> None:
+        if frame is not None and (id(frame), frame.f_lasti) == self._place:
+            self._timeline.raise_failure()
+        elif callable(self._before):
+            self._before(number, frame)

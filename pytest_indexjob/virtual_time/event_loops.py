@@ -71,7 +71,10 @@ def _select(
         if creeps and timeout is not None and timeout <= 0:
             timeline.creep()
         if not events and (timeout is None or timeout > 0):
-            files.look(patience_with_children(timeline, timeout) if creeps else PATIENCE)
+            if creeps:
+                files.look(patience_with_children(timeline, timeout))
+            else:
+                files.look(PATIENCE, timeline.sockets.patience)
             if stand_at_files(timeline, files, timeout, "waits in its event loop or selector"):
                 events = files.take()
             else:

@@ -111,8 +111,11 @@ class Files:
         if lingers:
             self._held_until = _real_monotonic() + max(lingers)
 
-    def look(self, patience: float) -> None:
-        """See which files are there: a new one holds time for ``patience`` real seconds."""
+    def look(self, patience: float, patience_with_pipes: float = 0.0) -> None:
+        """See which files are there: a new one holds time for ``patience`` real seconds.
+
+        The other end of a new pipe is a child process: it may have more patience.
+        """
         files = self._selector.get_map()
         if len(files) <= 1 and not self._peers and len(files) == len(self._known):
             return
@@ -129,9 +132,8 @@ class Files:
         new = [file for file, _ in known - self._known]
         # Who works in this process is seen to work.
         if any(self._peers.get(file) for file in new):
-            # The other end of a pipe is a child process: its silence is believed later.
             if any(is_pipe(file) for file in new):
-                patience = max(patience, self._sockets.patience)
+                patience = max(patience, patience_with_pipes)
             self._held_until = _real_monotonic() + patience
         self._known = known
 

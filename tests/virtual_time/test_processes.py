@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import multiprocessing
+import os
 import pickle
 import queue
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
+import trio
 
 from pytest_indexjob import VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
@@ -94,3 +99,74 @@ def test_a_queue_between_processes(clock, context):
 def test_a_function_that_is_sent_to_a_process_is_the_real_one(clock):
     assert pickle.loads(pickle.dumps(time.sleep)) is time.sleep
     assert b"indexjob" not in pickle.dumps([time.sleep, time.monotonic])
+
+
+CHILD = [sys.executable, "-c", "import time; time.sleep(0.3); print(1)"]
+
+
+def beside_a_ticking_thread(work):
+    stop = threading.Event()
+
+    def tick():
+        while not stop.wait(60):
+            pass
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        work()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def wait_by_looks():
+    with subprocess.Popen(CHILD, stdout=subprocess.DEVNULL) as child:
+        while child.poll() is None:
+            time.sleep(0.1)
+
+
+def wait_by_waitpid():
+    child = subprocess.Popen(CHILD, stdout=subprocess.DEVNULL)
+    _, child.returncode = os.waitpid(child.pid, 0)
+
+
+def limit_of_trio():
+    async def main():
+        with trio.fail_after(60):
+            await trio.run_process(CHILD, capture_stdout=True)
+
+    trio.run(main)
+
+
+def limit_around_a_pipe():
+    async def main():
+        for _ in range(2):
+            child = await asyncio.create_subprocess_exec(*CHILD, stdout=asyncio.subprocess.PIPE)
+            assert await asyncio.wait_for(child.stdout.readline(), 60) == b"1\n"
+            await child.wait()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "work", [wait_by_looks, wait_by_waitpid, limit_of_trio, limit_around_a_pipe]
+)
+def test_whoever_waits_for_a_child_holds_time(work, clock):
+    beside_a_ticking_thread(work)
+    assert clock.elapsed < 60
+
+
+def test_a_child_that_somebody_looks_at_holds_time_for_a_while_only():
+    patches = TimePatches(VirtualClock(), stuck_after=0.4)
+    patches.start()
+    service = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        for _ in range(100):
+            assert service.poll() is None
+            time.sleep(60)
+        assert patches.clock.elapsed == 6000
+    finally:
+        patches.stop()
+        service.kill()
+        service.wait()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import socket
 import subprocess
 import sys
 import threading
 import time
 
+import httpx
 import pytest
+import requests
+import trio
 
 from pytest_indexjob import VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
@@ -146,3 +150,48 @@ def test_a_service_that_never_answers_counts_as_idle_until_it_does(service):
 
     with clock_with(stuck_after=1) as clock:
         asyncio.run(main())
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """It answers after as many seconds of the clock as the path says."""
+
+    def do_GET(self):
+        time.sleep(float(self.path[1:]))
+        self.send_response(204)
+        with contextlib.suppress(OSError):
+            self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("get", "late"),
+    [(httpx.get, httpx.ReadTimeout), (requests.get, requests.ReadTimeout)],
+)
+def test_a_service_of_the_test_that_answers_too_late(get, late, clock):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            assert get(f"{url}/3", timeout=5).status_code == 204
+            before = clock.elapsed
+            with pytest.raises(late):
+                get(f"{url}/30", timeout=5)
+            assert 5 <= clock.elapsed - before <= 5.6
+        finally:
+            server.shutdown()
+
+
+def test_a_limit_of_trio_around_a_service(service):
+    async def main():
+        stream = await trio.open_tcp_stream(*service)
+        with trio.fail_after(60):
+            await stream.send_all(b"0.3\n")
+            assert await stream.receive_some() == b"0.3\n"
+        await stream.aclose()
+
+    with clock_with(stuck_after=60) as clock:
+        trio.run(main)
+        assert clock.elapsed < 60

@@ -1,0 +1,116 @@
+"""A test in which nobody can move fails, whatever its main thread sits in."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+STUCK = {
+    "socket": "PAIR[0].recv(1)",
+    "accept": "socket.create_server(('127.0.0.1', 0)).accept()",
+    "pipe": "os.read(os.pipe()[0], 1)",
+    "queue": "multiprocessing.Queue().get()",
+    "signal": "signal.sigwaitinfo([signal.SIGUSR1])",
+    "poll": "select.poll().poll()",
+    "selector": "selectors.DefaultSelector().select()",
+    "trio": "trio.run(trio.sleep_forever)",
+    "future": "concurrent.futures.Future().result()",
+    "swallowed": "swallow(lambda: os.read(os.pipe()[0], 1))",
+}
+MODULES = """
+import concurrent.futures, multiprocessing, os, select, selectors, signal, socket, sys, time
+import threading
+import pytest, trio
+PAIR = socket.socketpair()
+
+def swallow(wait):
+    try:
+        wait()
+    except Exception:
+        pass
+"""
+
+
+def run(pytester, text):
+    pytester.makeini("[pytest]\nindexjob_stuck_after = 0.4\nfilterwarnings = ignore\n")
+    pytester.makepyfile(MODULES + text)
+    # A process of its own, since what is left in the midst of a wait warns when it is collected.
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told what a thread does")
+def test_whatever_the_main_thread_sits_in_it_is_told(pytester):
+    tests = [f"def test_{name}(indexjob_clock):\n    {wait}\n" for name, wait in STUCK.items()]
+    result = run(pytester, "\n".join(tests))
+    result.assert_outcomes(failed=len(STUCK))
+    for wait in STUCK.values():
+        result.stdout.fnmatch_lines(
+            [f"*thread MainThread: *, at *test_whatever*: {wait.replace('[', '[[]')}"]
+        )
+    assert str(result.stdout).count("nobody in this test could move for 0.4 real seconds") >= 10
+
+
+SPINS = """
+import asyncio
+
+def test_loop_time(indexjob_clock):
+    async def main():
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 5
+        while loop.time() < end:
+            pass
+    asyncio.run(main())
+
+def test_wait_0(indexjob_clock):
+    done = threading.Event()
+    threading.Timer(5, done.set).start()
+    while not done.wait(0):
+        pass
+"""
+
+
+def test_more_ways_to_spin_are_told_as_endless(pytester):
+    result = run(pytester, SPINS)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*does not stop: it has read the clock*(at *while loop.time() < end*",
+            "*does not stop: it has read the clock*(at *while not done.wait(0)*",
+        ]
+    )
+
+
+NOT_STUCK = """
+import subprocess
+before = signal.getsignal(signal.SIGURG)
+
+def test_work(indexjob_clock):
+    end = time.clock_gettime(time.CLOCK_MONOTONIC) + 1
+    while time.clock_gettime(time.CLOCK_MONOTONIC) < end:
+        pass
+
+def test_child(indexjob_clock):
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(0.8)"], check=True)
+
+def test_signal_of_the_users_own(indexjob_clock):
+    seen = []
+    mine = signal.signal(signal.SIGURG, lambda *_: seen.append(1))
+    signal.raise_signal(signal.SIGURG)
+    signal.signal(signal.SIGURG, mine)
+    assert seen == [1]
+
+def test_afterwards():
+    assert signal.getsignal(signal.SIGURG) == before
+
+def test_alarm_without_a_handler(indexjob_clock):
+    signal.alarm(5)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
+def test_who_works_or_waits_for_a_child_is_not_stuck(pytester):
+    result = run(pytester, NOT_STUCK)
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["SIGALRM was sent at 5 s of the test's clock, and no handler is*"])

@@ -93,6 +93,12 @@ def test_work(indexjob_clock):
 def test_child(indexjob_clock):
     subprocess.run([sys.executable, "-c", "import time; time.sleep(0.8)"], check=True)
 
+def test_debugger(indexjob_clock):
+    command = [sys.executable, "-c", "import time; time.sleep(1.5); print(1)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        prompt = {"__name__": "pdb", "os": os, "file": child.stdout.fileno()}
+        assert eval("os.read(file, 1)", prompt) == b"1"
+
 def test_signal_of_the_users_own(indexjob_clock):
     seen = []
     mine = signal.signal(signal.SIGURG, lambda *_: seen.append(1))
@@ -112,5 +118,5 @@ def test_alarm_without_a_handler(indexjob_clock):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
 def test_who_works_or_waits_for_a_child_is_not_stuck(pytester):
     result = run(pytester, NOT_STUCK)
-    result.assert_outcomes(passed=4, failed=1)
+    result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines(["SIGALRM was sent at 5 s of the test's clock, and no handler is*"])

@@ -31,6 +31,7 @@ from pytest_indexjob.api.errors import (
     WaitTimeoutError,
 )
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage
+from pytest_indexjob.durations import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -236,8 +237,9 @@ class IndexingJobClient:
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 raise WaitTimeoutError(
-                    f"the job {uuid} did not end in {timeout:g} s: after {len(polls)} polls its"
-                    f" status is {job.status.name}, its phase {job.phase.name}",
+                    f"the job {uuid} did not end in {duration_text(timeout)}: after"
+                    f" {len(polls)} polls its status is {job.status.name}, its"
+                    f" phase {job.phase.name}",
                     job=job,
                     polls=tuple(polls),
                     timeout=timeout,

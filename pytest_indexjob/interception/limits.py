@@ -50,10 +50,9 @@ class Limits:
 
     def _check_hours(self) -> None:
         slept = self._clock.elapsed - self._clock.by_hand
-        hours = (slept - self._began_at) / 3600
-        if hours > self._max_hours:
-            passed = f"{hours:.0f} hours of the test's clock have passed"
-            self._fail(passed, "indexjob_max_hours")
+        if (slept - self._began_at) / 3600 > self._max_hours:
+            hours = f"{self._max_hours:g} hour{'' if self._max_hours == 1 else 's'}"
+            self._fail(f"{hours} of the test's clock have passed", "indexjob_max_hours")
 
     def _fail(self, limit: str, setting: str) -> NoReturn:
         """Fail the test, by an exception that code which catches ``Exception`` does not catch."""

@@ -23,6 +23,7 @@ from pytest_indexjob.api.outcomes import (
     Outcome,
 )
 from pytest_indexjob.api.wire import UINT64_MAX, WireEnum
+from pytest_indexjob.durations import duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,9 +132,10 @@ class Scenario:
         ]
         if ended and left and not self.taken_back:
             raise ValueError(
-                f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
-                f"and says {left[0].status.name} at {left[0].at:g} s: a job that has ended"
-                " stays so, unless taken_back=True"
+                f"in the scenario {self.name!r} the job ends as {ended.status.name} after"
+                f" {duration_text(ended.at)} and is {left[0].status.name} after"
+                f" {duration_text(left[0].at)}: a job that has ended stays so, unless"
+                " taken_back=True"
             )
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.api.outcomes import OUTCOMES, IndexingJobPhase, IndexingJobStatus, quality
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.whole_file import write_whole
 
 # Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is
@@ -130,7 +131,7 @@ def _row(record: dict[str, Any]) -> _Row:
         ending,
         _JOB_TONES.get(ending, "wait"),
         f"{calls:,} call{'' if calls == 1 else 's'}",
-        f"{record['duration']:.2f} s",
+        duration_text(round(record["duration"], 2)),
     )
 
 

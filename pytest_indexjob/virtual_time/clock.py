@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_indexjob.durations import duration_text
+
 # Loaded early, before anything stands in the place of the real functions.
 from pytest_indexjob.virtual_time import originals  # noqa: F401
 
@@ -45,7 +47,7 @@ class VirtualClock:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<VirtualClock {self.elapsed:g} s after its start>"
+        return f"<VirtualClock {duration_text(self.elapsed)} after its start>"
 
     @property
     def elapsed(self) -> float:
@@ -81,7 +83,7 @@ class VirtualClock:
         if self._real_since is not None:
             pytest.skip(
                 "the real service answers this test, so its clock is the real one, which nobody can"
-                f" advance by {seconds:g} s"
+                f" advance by {duration_text(seconds)}"
             )
         with self._lock:
             self.by_hand += seconds

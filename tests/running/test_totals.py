@@ -181,8 +181,8 @@ STORY = [
     "*indexing jobs*",
     "*0 s  GET *502*",
     "*IN_PROGRESS  RUNNING *× 36*",
-    "*330 s*4/5 files · 1 failed*",
-    "*340 s*PARTIAL*SUCCEEDED*",
+    "*5 min 30 s*4/5 files · 1 failed*",
+    "*5 min 40 s*PARTIAL*SUCCEEDED*",
     "*the last answer, 200 OK:*",
 ]
 

@@ -118,8 +118,8 @@ class IndexingJobClient:
             )
         self.base_url = base_url.rstrip("/")
         self.timeout = _positive("timeout", timeout)
-        if retries < 0:
-            raise ValueError(f"retries must not be negative, not {retries}")
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries must be a whole number of 0 or more, not {retries!r}")
         self.retries = retries
         self._auth = _BearerAuth(token)
         self._session = session if session is not None else requests.Session()
@@ -309,8 +309,10 @@ class IndexingJobClient:
 
 
 def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
-    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
-        raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not or_zero):
+        least = "of 0 or more" if or_zero else "above 0"
+        raise ValueError(f"{name} must be a number of seconds {least}, not {value!r}")
     return value
 
 

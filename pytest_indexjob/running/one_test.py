@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.api.settings import IndexJobSettings, problem_of
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.complaints import wider_fixture_asks
 from pytest_indexjob.interception.interception import Interception
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient
-    from pytest_indexjob.api.settings import IndexJobSettings
     from pytest_indexjob.exchange import Request, Response
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.secrecy.redaction import Redaction
@@ -125,7 +125,10 @@ def end_of_wider_fixtures(item: pytest.Item) -> None:
 
 
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
-    """The interception of a test, not started."""
+    """The interception of a test, not started. Fails the test for wrong settings."""
+    problem = problem_of(settings)
+    if problem:
+        pytest.fail(problem, pytrace=False)
     run = run_settings(request.config)
 
     def redaction(sent: frozenset[str]) -> Redaction:
@@ -373,6 +376,14 @@ def client_for(
     pytest.fail(text, pytrace=False)
 
 
+def _moment_or_fail(value: object) -> float:
+    try:
+        return moment(value)
+    except ValueError as error:
+        text = f"the argument of indexjob_clock must be {error}"
+    pytest.fail(text, pytrace=False)
+
+
 def time_patches_for(request: pytest.FixtureRequest, interception: Interception) -> TimePatches:
     """What puts the test's clock in place: on real time where the real service answers."""
     from pytest_indexjob.virtual_time.originals import platform_complaint
@@ -384,10 +395,7 @@ def time_patches_for(request: pytest.FixtureRequest, interception: Interception)
 
     run = run_settings(request.config)
     if hasattr(request, "param"):
-        try:
-            interception.clock.start = moment(request.param)
-        except ValueError as error:
-            pytest.fail(f"the argument of indexjob_clock must be {error}", pytrace=False)
+        interception.clock.start = _moment_or_fail(request.param)
     real = run.live
     if run.record_mode != "none" and MARKER in request.fixturenames:
         request.getfixturevalue(MARKER)

@@ -60,7 +60,7 @@ class DatabaseLife:
             raise ValueError(
                 f"there is no life {name!r} of a database. There are: {', '.join(LIVES)}"
             )
-        if not math.isfinite(after) or after < 0:
+        if not isinstance(after, int | float) or not math.isfinite(after) or after < 0:
             raise ValueError(f"after must be 0 or more seconds, not {after!r}")
         return cls(LIVES[name], after)
 

@@ -13,6 +13,15 @@ from pytest_indexjob.api.calls import path_pattern
 from pytest_indexjob.exchange import Headers, Request, Response
 
 
+def check_times(times: float) -> None:
+    """Raise ``ValueError`` for what is no number of times."""
+    is_number = isinstance(times, int | float) and not isinstance(times, bool)
+    if not is_number or not (times == float("inf") or (times >= 1 and times % 1 == 0)):
+        raise ValueError(
+            f'times must be a whole number of 1 or more, or float("inf") for always, not {times!r}'
+        )
+
+
 class _OwnAnswer(NamedTuple):
     method: str
     path: re.Pattern[str]
@@ -31,15 +40,23 @@ class OwnAnswers:
     def add(
         self, method: str, path: str, json: Any, status: int, headers: Headers, times: float
     ) -> None:
-        """Keep an answer. Raises ``ValueError`` for a wrong path, status or number of times."""
-        if not path.startswith("/"):
-            raise ValueError(f"a path begins with a slash, not as {path!r}")
-        if status not in {each.value for each in HTTPStatus}:
-            raise ValueError(f"{status!r} is no HTTP status")
-        if not times > 0 or (times != float("inf") and times != int(times)):
+        """Keep an answer.
+
+        Raises ``ValueError`` for a wrong method, path, status or number of times, ``TypeError`` for
+        a body that JSON can't hold.
+        """
+        if not isinstance(method, str):
+            raise ValueError(f"method must be a text such as 'GET', not {method!r}")
+        if not isinstance(path, str) or not path.startswith("/"):
             raise ValueError(
-                f"times must be a whole number of 1 or more, or infinite, not {times!r}"
+                f"path must begin with a slash and name no host (/v2/databases/{{uuid}}), not"
+                f" {path!r}"
             )
+        if status not in {each.value for each in HTTPStatus}:
+            raise ValueError(f"status must be an HTTP status such as 404, not {status!r}")
+        check_times(times)
+        if not callable(json):
+            _encoded(json)
         answer = _OwnAnswer(
             method.upper(), path_pattern(path), json, status, tuple(headers), [times]
         )
@@ -67,4 +84,12 @@ def _response(answer: _OwnAnswer, request: Request) -> Response:
     if value is None:
         return Response(answer.status, answer.headers, b"")
     headers = (("Content-Type", "application/json"), *answer.headers)
-    return Response(answer.status, headers, json_module.dumps(value).encode())
+    return Response(answer.status, headers, _encoded(value))
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return json_module.dumps(value).encode()
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    raise TypeError(f"json must be a value that JSON can hold: {problem}")

@@ -40,7 +40,7 @@ from pytest_indexjob.simulation.bases import READY, Base, Bases, DatabaseLife
 from pytest_indexjob.simulation.faults import Fault
 from pytest_indexjob.simulation.jobs import Jobs
 from pytest_indexjob.simulation.knowledge_bases import DataSources, KnowledgeBases
-from pytest_indexjob.simulation.own_answers import OwnAnswers
+from pytest_indexjob.simulation.own_answers import OwnAnswers, check_times
 from pytest_indexjob.simulation.reports import Reports
 from pytest_indexjob.simulation.resource import Handler, Refusal, Resource
 from pytest_indexjob.simulation.scenarios import Scenario
@@ -253,7 +253,12 @@ class Simulator:
         given = fields or {"spaces_data_source": {"bucket_name": "documents", "region": "nyc3"}}
         model = _model_of_test(KnowledgeBaseDataSource, {"uuid": uuid, **given})
         with self._lock:
-            base = self._bases.by_uuid[knowledge_base_uuid]
+            base = self._bases.by_uuid.get(knowledge_base_uuid)
+            if base is None:
+                raise KeyError(
+                    f"there is no knowledge base {knowledge_base_uuid!r}: make it with"
+                    " add_knowledge_base(name)"
+                )
             source = self._bases.add_source(base, self._knowledge_bases.timed(model))
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
 
@@ -308,13 +313,10 @@ class Simulator:
 
         ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or
         to the requests for which a function gives true. Raises ``ValueError`` for an unknown fault
-        or call.
+        or call, ``TypeError`` for an ``on`` of another kind.
         """
         known = fault if isinstance(fault, Fault) else faults.get(fault)
-        if not times > 0 or (times != float("inf") and times != int(times)):
-            raise ValueError(
-                f"times must be a whole number of 1 or more, or infinite, not {times!r}"
-            )
+        check_times(times)
         chooser = _chooser(on)
         with self._lock:
             self._injections.append(_Injection(known, [times], chooser))
@@ -326,6 +328,8 @@ class Simulator:
         """
         with self._lock:
             self._start_due()
+            if uuid not in self._jobs.by_uuid:
+                raise KeyError(f"there is no job {uuid!r}: start() gives the uuid of each new job")
             return IndexingJob.from_wire(self._jobs.wire(self._jobs.by_uuid[uuid]))
 
     @property
@@ -561,4 +565,6 @@ def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, R
     if isinstance(on, str):
         wanted = named(on)
         return lambda _request, route: route == wanted
+    if not callable(on):
+        raise TypeError(f"on must be the name of a call or a function of the request, not {on!r}")
     return lambda request, _route: on(request)

@@ -75,9 +75,12 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass by hand: whoever is due in between wakes in order.
 
-        Raises ``ValueError`` for a time that would go backwards. Skips a test whose clock runs on
+        Raises ``ValueError`` for a time that would go backwards, ``TypeError`` for what is no
+        number. Skips a test whose clock runs on
         real time.
         """
+        if not isinstance(seconds, int | float):
+            raise TypeError(f"advance takes a number of seconds, not {seconds!r}")
         if not math.isfinite(seconds) or seconds < 0:
             raise ValueError(f"time can only go forwards: advance({seconds!r})")
         if self._real_since is not None:
@@ -160,8 +163,11 @@ class VirtualClock:
     def adopt(self, thread: threading.Thread) -> None:
         """Put a thread that was made before the clock on its timeline.
 
-        Raises ``RuntimeError`` where the clock is in nobody's place.
+        Raises ``RuntimeError`` where the test did not ask for ``indexjob_clock``, ``TypeError`` for
+        what is no thread.
         """
+        if not isinstance(thread, threading.Thread):
+            raise TypeError(f"adopt takes a threading.Thread, not {thread!r}")
         if self._real_since is not None:
             return
         if self.timeline is None:

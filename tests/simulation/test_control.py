@@ -169,7 +169,11 @@ def test_other_calls_are_answered_as_they_were_told(suite):
         ("answers", {"method": "GET x", "path": "/"}, "is no HTTP method"),
         ("answers", {"method": "GET", "path": "/", "status": 100}, "status must be an HTTP status"),
         ("answers", {"method": "GET", "path": "/", "status": True}, "status must be an HTTP"),
-        ("answers", {"method": "GET", "path": "/", "status": 299}, "299 is no HTTP status"),
+        (
+            "answers",
+            {"method": "GET", "path": "/", "status": 299},
+            "an HTTP status such as 404, not 299",
+        ),
         ("answers", {"method": "GET", "path": "/", "headers": {"a": "b\r\nc: d"}}, "can't be sent"),
         ("answers", {"method": "GET", "path": "/", "headers": {"a b": ""}}, "can't be sent"),
         ("answers", {"method": "GET", "path": "/", "headers": {"a": 1}}, "must be a string"),

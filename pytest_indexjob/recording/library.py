@@ -67,7 +67,8 @@ def find(name: str, folder: Path) -> Path:
     ]
     near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.6)
     raise CassetteNotFoundError(
-        f"there is no cassette {name!r}: not at {own}, and no shipped one has that name. "
+        f"there is no cassette {name!r}: there is no file {own}, and no shipped recording has that"
+        " name. "
         + (f"Did you mean {' or '.join(near)}? " if near else "")
         + f"Shipped: {', '.join(shipped_names())}",
         name=name,
@@ -87,8 +88,8 @@ def find_file(cassette: Path | str) -> Path:
     if str(cassette) in shipped_names():
         return shipped_folder() / f"{cassette}.yaml"
     raise CassetteNotFoundError(
-        f"there is no cassette {str(cassette)!r}: neither a file has that path, nor a shipped one"
-        f" that name. Shipped: {', '.join(shipped_names())}",
+        f"there is no cassette {str(cassette)!r}: no file has that path, and no shipped recording"
+        f" has that name. Shipped: {', '.join(shipped_names())}",
         name=str(cassette),
         near=(),
         path=path,

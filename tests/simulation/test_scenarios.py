@@ -191,7 +191,7 @@ def test_a_recording_makes_a_scenario():
         assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
     with pytest.raises(ValueError, match="no poll of a job"):
         Scenario.from_cassette(shipped_folder() / "not-found.yaml")
-    with pytest.raises(CassetteNotFoundError, match=r"neither a file .* Shipped: cancel, "):
+    with pytest.raises(CassetteNotFoundError, match=r"no file has that path.* Shipped: cancel, "):
         Scenario.from_cassette("tests/cassettes/mine.yaml")
 
 

@@ -158,7 +158,7 @@ def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
     if not good_names or not isinstance(strict, bool) or options.keys() - {"strict"}:
         given = [*map(repr, names), *(f"{key}={value!r}" for key, value in options.items())]
         pytest.fail(
-            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not"
+            f"@pytest.mark.{MARKER} takes names of cassettes, and strict=True or strict=False, not"
             f' {", ".join(given)}. For example: @pytest.mark.{MARKER}("completed", strict=True)',
             pytrace=False,
         )
@@ -316,8 +316,8 @@ def simulate(
     if MARKER in request.fixturenames:
         pytest.fail(
             f"the test has the mark {MARKER} and uses indexjob_simulator, but only one of them can"
-            " answer its calls. Take away the mark, or the fixture; to simulate what a recording"
-            " tells, start(Scenario.from_cassette(NAME))",
+            " answer its calls. Remove the mark or the fixture. To simulate what a recording holds:"
+            " indexjob_simulator.start(Scenario.from_cassette(NAME))",
             pytrace=False,
         )
     simulator = Simulator(

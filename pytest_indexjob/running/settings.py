@@ -105,8 +105,8 @@ def _check_offline(config: pytest.Config, *, live: bool) -> None:
         wish = f"the ini key indexjob_allowed_hosts ({' '.join(hosts)}) asks"
     if wish:
         raise pytest.UsageError(
-            f"--indexjob-offline=strict lets nothing reach the network, for which {wish}: give only"
-            " one of them (-o indexjob_allowed_hosts= empties the key)"
+            f"--indexjob-offline=strict lets nothing reach the network, but {wish} for it: give"
+            " only one of them (-o indexjob_allowed_hosts= empties the key)"
         )
 
 

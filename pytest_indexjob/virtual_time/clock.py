@@ -85,8 +85,8 @@ class VirtualClock:
             raise ValueError(f"time can only go forwards: advance({seconds!r})")
         if self._real_since is not None:
             pytest.skip(
-                "the real service answers this test, so its clock is the real one, which nobody can"
-                f" advance by {duration_text(seconds)}"
+                "the real service answers this test, so its clock is the real clock, which can't be"
+                f" advanced by {duration_text(seconds)}"
             )
         with self._lock:
             self.by_hand += seconds

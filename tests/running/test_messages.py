@@ -42,7 +42,7 @@ def test_a_name_that_is_like_no_other_gets_no_suggestion(told):
 
 def test_a_simulator_beside_a_mark(told):
     text = told("@pytest.mark.indexjob_cassette('partial')\ndef test_it(indexjob_simulator): pass")
-    assert "Take away the mark, or the fixture" in text
+    assert "Remove the mark or the fixture" in text
 
 
 def test_the_fixture_without_a_mark(told):

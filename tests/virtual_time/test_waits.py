@@ -539,7 +539,7 @@ def test_a_live_run_is_on_real_time(pytester):
     )
     result = pytester.runpytest("-p", "no:cacheprovider", "--indexjob-live", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*its clock is the real one*"])
+    result.stdout.fnmatch_lines(["*its clock is the real clock*"])
 
 
 def test_a_portal_from_before_the_clock_can_be_adopted(pytester):

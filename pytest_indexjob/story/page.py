@@ -131,8 +131,12 @@ def _row(record: dict[str, Any]) -> _Row:
         ending,
         _JOB_TONES.get(ending, "wait"),
         f"{calls:,} call{'' if calls == 1 else 's'}",
-        duration_text(round(record["duration"], 2)),
+        _real_time(record["duration"]),
     )
+
+
+def _real_time(seconds: float) -> str:
+    return duration_text(round(seconds, 2 if seconds < 60 else 0))
 
 
 def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +154,13 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         (status, [matrix.get(status, {}).get(phase, 0) for phase in phases]) for status in statuses
     ]
-    return {"phases": phases, "rows": rows, "other": list((coverage.get("other") or {}).items())}
+    # The matrix shows statuses and phases of jobs already.
+    other = [
+        (name.replace("data_source:", "data source ").replace(":", " ", 1), count)
+        for name, count in (coverage.get("other") or {}).items()
+        if not name.startswith(("status:", "phase:"))
+    ]
+    return {"phases": phases, "rows": rows, "other": other}
 
 
 def _place_in_life(name: str) -> int:

@@ -492,6 +492,11 @@ class Timeline:
                 "hint: a wait for a thread that was made before the clock ends only if that thread"
                 " is on the timeline: indexjob_clock.adopt(thread)"
             )
+        else:
+            lines.append(
+                "hint: look for a wait that no code ends, for threads that wait for each other, and"
+                " for a loop that never sleeps"
+            )
         return "\n".join(lines)
 
 

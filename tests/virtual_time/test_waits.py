@@ -480,6 +480,7 @@ def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
             "*nobody in this test could move for 0.5 real seconds*",
             "*thread MainThread: waits to be notified, at *never.wait()*",
             "*thread helper: waits to be notified*",
+            "hint: look for a wait that no code ends, *",
             "*thread MainThread: waits in its event loop*",
             "*task Task-* waits, at *asyncio.Event().wait()*",
         ]

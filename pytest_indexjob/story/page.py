@@ -156,7 +156,12 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
     ]
     # The matrix shows statuses and phases of jobs already.
     other = [
-        (name.replace("data_source:", "data source ").replace(":", " ", 1), count)
+        (
+            name.replace("data_source", "data source")
+            .replace("http:", "HTTP:")
+            .replace(":", " ", 1),
+            count,
+        )
         for name, count in (coverage.get("other") or {}).items()
         if not name.startswith(("status:", "phase:"))
     ]

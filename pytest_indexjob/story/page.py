@@ -45,6 +45,7 @@ _TEST_TONES = {
     "rerun": "part",
     "passed": "good",
 }
+_GROUP_TEXTS = {"http": "HTTP", "data_source": "data source", "knowledge_base": "knowledge base"}
 # A JSON text in a <script> element ends at "</script" and may be taken for a comment at "<!--".
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -156,16 +157,17 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
     ]
     # The matrix shows statuses and phases of jobs already.
     other = [
-        (
-            name.replace("data_source", "data source")
-            .replace("http:", "HTTP:")
-            .replace(":", " ", 1),
-            count,
-        )
+        (_item_text(name), count)
         for name, count in (coverage.get("other") or {}).items()
         if not name.startswith(("status:", "phase:"))
     ]
     return {"phases": phases, "rows": rows, "other": other}
+
+
+def _item_text(name: str) -> str:
+    """An item of coverage as people write it: ``http:429`` is HTTP 429."""
+    group, colon, rest = name.partition(":")
+    return f"{_GROUP_TEXTS.get(group, group)}{' ' if colon else ''}{rest}"
 
 
 def _place_in_life(name: str) -> int:

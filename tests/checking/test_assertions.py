@@ -189,7 +189,7 @@ def test_what_a_count_is_compared_with():
     ):
         with pytest.raises(TypeError, match=message):
             assert_counts(JOB, **counts)
-    assert "there: aaaaaaaa-1, bbbbbbbb-2" in said(
+    assert "the job has: aaaaaaaa-1, bbbbbbbb-2" in said(
         assert_counts, JOB, data_source="x", failed_items=1
     )
 

@@ -23,6 +23,7 @@ if str(ROOT) not in sys.path:
 import pytest_indexjob  # noqa: E402
 from pytest_indexjob import cli  # noqa: E402
 from pytest_indexjob.api import calls, outcomes  # noqa: E402
+from pytest_indexjob.durations import duration_text  # noqa: E402
 from pytest_indexjob.running.options import add_options  # noqa: E402
 from pytest_indexjob.simulation import faults, scenarios  # noqa: E402
 
@@ -63,7 +64,7 @@ def _scenario_cells(scenario: Any) -> tuple[str, str, str]:
     end = f"{scenario.status.name}, phase {scenario.phase.name}"
     if scenario.duration is None:
         return scenario.summary, "never", ""
-    return scenario.summary, end, f"{scenario.duration:g} s"
+    return scenario.summary, end, duration_text(scenario.duration)
 
 
 def faults_table() -> str:

@@ -47,11 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (IndexJobError, OSError, ValueError) as error:
-        print(f"pytest-indexjob: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pytest-indexjob: {_said(error)}", file=sys.stderr)  # noqa: T201
         return USAGE
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _said(error: Exception) -> str:
+    """The text of an error; of the system's errors without their numbers."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("bash", "zsh", "tcsh"),
         metavar="SHELL",
         help=(
-            "print what makes the shell (bash, zsh or tcsh) complete this command; needs"
+            "print the script by which a shell (bash, zsh or tcsh) completes this command; needs"
             " `pip install pytest-indexjob[completion]`"
         ),
     )
@@ -222,7 +229,7 @@ def _add_serve(commands: Any) -> None:
         metavar="SECONDS",
         help="the seconds by which each GET moves the simulator's clock forward (default: 5)",
     )
-    parser.add_argument("--token", help="the only token to accept (default: any token)")
+    parser.add_argument("--token", help="the only token that is accepted (default: any token)")
     parser.add_argument(
         "--log",
         metavar="FILE",
@@ -249,6 +256,8 @@ def _serve(options: argparse.Namespace) -> int:
     from pytest_indexjob.virtual_time.clock import VirtualClock
 
     scenarios.get(options.scenario)
+    if options.token is not None and not _can_be_sent(options.token):
+        raise ValueError("--token must be printable ASCII without blanks: no client can send it")
     if not options.step_per_poll >= 0:
         raise ValueError(f"--step-per-poll must be 0 or more seconds, not {options.step_per_poll}")
     clock = VirtualClock()
@@ -283,6 +292,10 @@ def _serve(options: argparse.Namespace) -> int:
     return OK
 
 
+def _can_be_sent(token: str) -> bool:
+    return bool(token) and all("!" <= letter <= "~" for letter in token)
+
+
 def _served(options: argparse.Namespace, clock: Any) -> Any:
     from pytest_indexjob.simulation.control import Controlled
     from pytest_indexjob.simulation.documented import DocumentedExample
@@ -314,7 +327,9 @@ def _add_record(commands: Any) -> None:
     example = (
         "pytest-indexjob record 5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02 -o tests/cassettes/mine.yaml"
     )
-    text = "poll a live job to its end, and record its whole life; Ctrl-C stops, a new run resumes"
+    text = (
+        "poll a live job to its end, and record every answer; after Ctrl-C the same command goes on"
+    )
     parser = _command(commands, "record", text, example, _record)
     parser.add_argument("uuid", help="the job's uuid")
     parser.add_argument(
@@ -332,7 +347,7 @@ def _add_record(commands: Any) -> None:
         type=float,
         default=86400.0,
         metavar="SECONDS",
-        help="give up after so many seconds (default: 86400, a day)",
+        help="stop after this number of seconds (default: 86400, a day)",
     )
     parser.add_argument("--base-url", metavar="URL", help=_BASE_URL)
 
@@ -409,7 +424,8 @@ def _add_show(commands: Any) -> None:
         default=5.0,
         metavar="SECONDS",
         help=(
-            "seconds between two polls (default: 5); a recording does not say when its polls were"
+            "seconds between two polls (default: 5): a recording does not hold the times of its"
+            " polls"
         ),
     )
 
@@ -499,7 +515,9 @@ def _recordings(paths: Sequence[Path]) -> list[Recording]:
 
     files = [file for path in paths for file in _files(path)]
     if not files:
-        raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
+        raise ValueError(
+            f"there is no cassette in {', '.join(map(str, paths))}: no file there ends in .yaml"
+        )
     return [load(file) for file in _counted(files)]
 
 
@@ -507,7 +525,7 @@ def _recordings(paths: Sequence[Path]) -> list[Recording]:
 
 
 def _add_audit(commands: Any) -> None:
-    text = "find secrets, damage, unknown values, and jobs without an end in cassettes"
+    text = "find secrets, damage, unknown values, and recordings that end before their job does"
     parser = _command(
         commands, "audit", text, "pytest-indexjob audit tests/cassettes --max-age 180", _audit
     )
@@ -519,7 +537,10 @@ def _add_audit(commands: Any) -> None:
         help="cassettes, folders of cassettes, or names of shipped recordings",
     )
     parser.add_argument(
-        "--max-age", type=float, metavar="DAYS", help="report recordings older than so many days"
+        "--max-age",
+        type=float,
+        metavar="DAYS",
+        help="report recordings that are older than this number of days",
     )
     parser.add_argument(
         "--used",
@@ -530,26 +551,18 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _used_files(path: Path) -> list[Path]:
-    import json
-
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{path} is no list of files, as pytest --indexjob-used-file writes it")
-    return [Path(name) for name in names]
-
-
 def _audit(options: argparse.Namespace) -> int:
     from pytest_indexjob.secrecy.redaction import environment_secrets
     from pytest_indexjob.upkeep.audit import audit, findings_json, findings_text
 
     paths = [path if path.is_dir() else _files(path)[0] for path in options.paths]
     if not any(path.is_file() or any(path.rglob("*.y*ml")) for path in paths):
-        raise ValueError(f"there is no cassette in {', '.join(map(str, paths))}")
-    used = _used_files(options.used) if options.used else None
+        raise ValueError(
+            f"there is no cassette in {', '.join(map(str, paths))}: no file there ends in .yaml"
+        )
+    if options.max_age is not None and not options.max_age >= 0:
+        raise ValueError(f"--max-age must be 0 or more days, not {options.max_age:g}")
+    used = _used(options.used) if options.used else None
     findings = audit(
         paths,
         secrets=environment_secrets(os.environ),
@@ -559,6 +572,22 @@ def _audit(options: argparse.Namespace) -> int:
     )
     _say(findings_json(findings) if options.json else findings_text(findings))
     return FINDINGS if any(each.severity != "info" for each in findings) else OK
+
+
+def _used(path: Path) -> list[Path]:
+    """The files that a list of used recordings names."""
+    import json
+
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{path} is no list of used recordings: pytest --indexjob-used-file=FILE writes such a"
+            " list"
+        )
+    return [Path(name) for name in names]
 
 
 # drift
@@ -596,7 +625,7 @@ def _drift(options: argparse.Namespace) -> int:
     from pytest_indexjob.upkeep.openapi import load_openapi
 
     if not options.paths and not options.live:
-        raise ValueError("name the cassettes to compare, or a live job by --live UUID")
+        raise ValueError("drift needs cassettes to compare, or --live UUID for a live job")
     recordings = _recordings(options.paths) if options.paths else []
     if options.live:
         from pytest_indexjob.api.calls import API_URL
@@ -626,7 +655,7 @@ def _add_coverage(commands: Any) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="what pytest --indexjob-coverage-file wrote",
+        help="a file that pytest --indexjob-coverage-file wrote",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the file that combine writes"
@@ -648,7 +677,7 @@ def _coverage(options: argparse.Namespace) -> int:
     from pytest_indexjob.checking.coverage import combine, write
 
     if options.action == "combine" and not options.output:
-        raise ValueError("combine needs -o FILE")
+        raise ValueError("coverage combine needs -o FILE: the file that it writes")
     if options.fail_under is not None and not 0 <= options.fail_under <= 100:
         raise ValueError(f"--fail-under must be 0 to 100, not {options.fail_under:g}")
     coverage, broken = combine(options.files, skip_broken=options.skip_broken)

@@ -158,9 +158,9 @@ def _check_mark(item: pytest.Item) -> None:
     marks = tuple(item.iter_markers(MARKER))
     if marks and marks != item.stash.get(_MARKS, ()):
         pytest.fail(
-            f"the mark {MARKER} was added to {item.nodeid} when its fixtures were set up already:"
-            " add it before (in a decorator, or in pytest_collection_modifyitems), or ask for the"
-            f" fixture {MARKER} after the one that adds it",
+            f"the mark {MARKER} was added to {item.nodeid} after its fixtures had been set up: add"
+            " it earlier (in a decorator, or in pytest_collection_modifyitems), or ask for the"
+            f" fixture {MARKER} after the fixture that adds the mark",
             pytrace=False,
         )
 

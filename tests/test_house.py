@@ -36,6 +36,7 @@ FLOORS = {
     "content_coding": 1,
     "whole_file": 1,
     "api": 1,
+    "durations": 0,
 }
 
 

@@ -31,6 +31,7 @@ from pytest_indexjob.api.errors import (
     WaitTimeoutError,
 )
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage
+from pytest_indexjob.durations import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,8 +118,8 @@ class IndexingJobClient:
             )
         self.base_url = base_url.rstrip("/")
         self.timeout = _positive("timeout", timeout)
-        if retries < 0:
-            raise ValueError(f"retries must not be negative, not {retries}")
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries must be a whole number of 0 or more, not {retries!r}")
         self.retries = retries
         self._auth = _BearerAuth(token)
         self._session = session if session is not None else requests.Session()
@@ -236,8 +237,9 @@ class IndexingJobClient:
             remaining = deadline - self._clock.monotonic()
             if remaining <= 0:
                 raise WaitTimeoutError(
-                    f"the job {uuid} did not end in {timeout:g} s: after {len(polls)} polls its"
-                    f" status is {job.status.name}, its phase {job.phase.name}",
+                    f"the job {uuid} did not end in {duration_text(timeout)}: after"
+                    f" {len(polls)} polls its status is {job.status.name}, its"
+                    f" phase {job.phase.name}",
                     job=job,
                     polls=tuple(polls),
                     timeout=timeout,
@@ -307,8 +309,10 @@ class IndexingJobClient:
 
 
 def _positive(name: str, value: float, *, or_zero: bool = False) -> float:
-    if not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
-        raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    if not is_number or value < 0 or (value == 0 and not or_zero):
+        least = "of 0 or more" if or_zero else "above 0"
+        raise ValueError(f"{name} must be a number of seconds {least}, not {value!r}")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 from pytest_indexjob.api.calls import API_URL
 
@@ -24,3 +25,37 @@ class IndexJobSettings:
     timeout: float = 30.0
     retries: int = 3
     secrets: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+
+
+def problem_of(settings: object) -> str:
+    """What is wrong with the value of the fixture ``indexjob_settings``, or ``""``.
+
+    The text names types only, since values may be secret.
+    """
+    if not isinstance(settings, IndexJobSettings):
+        return (
+            "the fixture indexjob_settings must return an IndexJobSettings, not a value of type"
+            f" {_type_of(settings)}"
+        )
+    if not isinstance(settings.base_url, str):
+        return f"base_url must be a string, not of type {_type_of(settings.base_url)}"
+    if settings.token is not None and not isinstance(settings.token, str):
+        return f"token must be a string or None, not of type {_type_of(settings.token)}"
+    # A string is a collection too: of letters, none of which is a secret.
+    if isinstance(settings.secrets, str) or not _are_texts(settings.secrets):
+        return (
+            'secrets must be a tuple of strings, such as ("one", "two"), not of type'
+            f" {_type_of(settings.secrets)}"
+        )
+    return ""
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, Collection) and all(isinstance(each, str) for each in values)
+
+
+def _type_of(value: object) -> str:
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        inner = " and ".join(sorted({type(each).__name__ for each in value}))
+        return f"{type(value).__name__} of {inner or 'nothing'}"
+    return type(value).__name__

@@ -148,8 +148,8 @@ def assert_database_status(answer: object, expected: object) -> DatabaseStatus:
     )
     if not isinstance(value, str):
         raise AssertionError(
-            "the answer holds no database_status: only GET of one knowledge base does,"
-            f" {KNOWLEDGE_BASES_PATH}/{{uuid}}"
+            "the answer has no database_status: only the answer to"
+            f" GET {KNOWLEDGE_BASES_PATH}/{{uuid}} has it"
         )
     actual = DatabaseStatus(value)
     if actual not in wanted:
@@ -245,8 +245,8 @@ def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> N
     ]
     if isinstance(polls, Mapping | str | bytes) or hasattr(polls, "status_code"):
         raise TypeError(
-            "polls must be a list of the answers to the polls, not a single"
-            f" {type(polls).__name__}: assert_status takes that"
+            "polls must be a list with the answer to each poll, not a single"
+            f" {type(polls).__name__}: assert_status takes a single answer"
         )
     life: list[IndexingJobStatus] = []
     for number, poll in enumerate(polls, 1):
@@ -263,9 +263,8 @@ def assert_transitions(polls: Iterable[object], expected: Sequence[object]) -> N
         wanted = ", ".join(
             "..." if isinstance(item, EllipsisType) else _any_of(item) for item in pattern
         )
-        raise AssertionError(
-            f"expected the life [{wanted}], not [{', '.join(status.name for status in life)}]"
-        )
+        seen = ", ".join(status.name for status in life)
+        raise AssertionError(f"expected the job to go through [{wanted}], not [{seen}]")
 
 
 def _matches(life: Sequence[IndexingJobStatus], pattern: Sequence[Any]) -> bool:
@@ -384,8 +383,8 @@ def _content_of(response: Any) -> bytes:
     if isinstance(response, io.BufferedIOBase) and not hasattr(response, "data"):
         raise TypeError(f"a {name} keeps no body: assert on `response.read()`, the body itself")
     raise TypeError(
-        f"the body of this {name} was not read yet: `response.read()`, or `await response.read()`"
-        " of an async client, before the assertion"
+        f"the body of this {name} was not read yet: call `response.read()` before the assertion, or"
+        " `await response.read()` with an async client"
     )
 
 
@@ -429,7 +428,7 @@ def _sources(job: IndexingJob, data_source: str | None) -> tuple[IndexedDataSour
             ", ".join(source.data_source_uuid for source in job.data_source_jobs[:_MOST_ROWS])
             or "none"
         )
-        raise AssertionError(f"expected a data source {data_source!r}, there: {there}")
+        raise AssertionError(f"expected a data source {data_source!r}; the job has: {there}")
     return found
 
 
@@ -439,7 +438,7 @@ def _sources(job: IndexingJob, data_source: str | None) -> tuple[IndexedDataSour
 def _expected(enum: type[E], expected: object) -> tuple[E, ...]:
     several = expected if isinstance(expected, list | tuple | set | frozenset) else (expected,)
     if not several:
-        raise ValueError(f"no {enum.__name__} was given to expect")
+        raise ValueError(f"expect at least one {enum.__name__}")
     return tuple(enum.parse(item) for item in several)
 
 
@@ -449,12 +448,10 @@ def _any_of(members: Sequence[WireEnum]) -> str:
 
 def _check_names(counts: dict[str, object], data_source: str | None) -> None:
     if not counts:
-        raise TypeError(
-            f"no count was given to expect: {', '.join([*_SOURCE_COUNTS, *_JOB_COUNTS])}"
-        )
+        raise TypeError(f"expect at least one count: {', '.join([*_SOURCE_COUNTS, *_JOB_COUNTS])}")
     for name in counts:
         if name in _JOB_COUNTS and data_source is not None:
-            raise TypeError(f"{name} is the job's, not a data source's")
+            raise TypeError(f"{name} is a count of the whole job: a data source has no such count")
         if name not in _SOURCE_COUNTS and name not in _JOB_COUNTS:
             names = [*_SOURCE_COUNTS, *_JOB_COUNTS]
             near = [each for each in names if each.startswith(name)] or difflib.get_close_matches(

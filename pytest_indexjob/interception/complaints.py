@@ -28,9 +28,9 @@ def wider_fixture_asks(request: Request, test: str) -> NetworkBlockedError:
     """The error of a call by a fixture of a wider scope, while a marked test is set up."""
     return NetworkBlockedError(
         f"{request!r} was made by a fixture of a wider scope than function, while {test} was set"
-        " up. The recording of a test answers the test and its fixtures of function scope; a wider"
-        " one's call would go to the real service. Give the fixture the function scope, or run with"
-        " --indexjob-live",
+        " up. A recording answers only its test and the fixtures of function scope; the call of"
+        " this fixture would go to the real service. Give the fixture the function scope, or run"
+        " with --indexjob-live",
         host=urlsplit(request.url).hostname or "",
         port=None,
         test=test,
@@ -46,7 +46,9 @@ def complaint(exceeded: str, misses: Sequence[Exception], unplayed: Sequence[Req
         parts += dict.fromkeys(str(error) for error in misses)
     if unplayed:
         requests = "".join(f"\n    {request!r}" for request in unplayed)
-        parts.append(f"recorded answers were left unplayed, and the mark says strict:{requests}")
+        parts.append(
+            f"the mark says strict=True, and these recorded requests were not made:{requests}"
+        )
     return "\n\n".join(parts)
 
 

@@ -325,8 +325,8 @@ def _advice(client: str) -> str:
     if not client:
         return ""
     return (
-        f". {client} is not answered in this process: let it ask the server of the fixture"
-        " indexjob_server (its `url`)"
+        f". pytest-indexjob can't answer {client} in this process: let {client} send its requests"
+        " to the fixture indexjob_server (its `url`)"
     )
 
 

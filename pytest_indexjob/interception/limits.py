@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from pytest_indexjob.durations import duration_text
+
 if TYPE_CHECKING:
     from pytest_indexjob.exchange import Journal
     from pytest_indexjob.virtual_time.clock import VirtualClock
@@ -50,10 +52,11 @@ class Limits:
 
     def _check_hours(self) -> None:
         slept = self._clock.elapsed - self._clock.by_hand
-        hours = (slept - self._began_at) / 3600
-        if hours > self._max_hours:
-            passed = f"{hours:.0f} hours of the test's clock have passed"
-            self._fail(passed, "indexjob_max_hours")
+        passed = slept - self._began_at
+        if passed / 3600 > self._max_hours:
+            # The ini key is in hours.
+            told = f"{passed / 3600:.0f} hours" if passed >= 7200 else duration_text(passed)
+            self._fail(f"{told} of the test's clock have passed", "indexjob_max_hours")
 
     def _fail(self, limit: str, setting: str) -> NoReturn:
         """Fail the test, by an exception that code which catches ``Exception`` does not catch."""

@@ -26,7 +26,7 @@ def explain(exchanges: Sequence[Exchange], limit: str, setting: str, *, slept: b
     if len(folded) > _MOST_LINES:
         lines.insert(0, f"    ... {len(folded) - _MOST_LINES} kinds of answers before")
     hints = [f"hint: {hint}" for hint in _hints(exchanges, slept=slept)]
-    text = f"the code under test does not stop: {limit} (ini key {setting}). What it was answered:"
+    text = f"the code under test does not stop: {limit} (ini key {setting}). The answers were:"
     return "\n".join([text, *lines, *hints])
 
 
@@ -58,14 +58,15 @@ def _job(exchange: Exchange) -> IndexingJob | None:
 
 def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:
     if not exchanges:
-        return ["it made no request since: what waits is no code that asks for a job"]
+        return ["no request was made in this time: the code that waits does not poll a job"]
     last = exchanges[-1]
     job = _job(last)
     hints = []
     if job is None:
         if last.response is not None and last.response.status == 200:
             hints.append(
-                "the answers hold no `job`: code that looks for one has to give up some time"
+                "the answers hold no `job`: the code under test needs a time-out that does not"
+                " depend on the answer"
             )
     elif job.is_terminal:
         # From the back: a job does not leave its end.
@@ -74,24 +75,23 @@ def _hints(exchanges: Sequence[Exchange], *, slept: bool) -> list[str]:
         )
         name = job.status.name if job.status.is_terminal else job.phase.name
         hints.append(
-            f"the job ended {name} and was asked for {after - 1} more times: the code under test"
-            f" does not take {name} for an end, or looks elsewhere than in `job.status` and"
-            " `job.phase`"
+            f"the job ended as {name} and was polled {after - 1} more times: the code under test"
+            f" does not treat {name} as an end, or does not read `job.status` and `job.phase`"
         )
     elif not (job.status.is_known and job.phase.is_known):
         hints.append(
-            f"status {job.status.value!r} and phase {job.phase.value!r} are none that the contract"
-            " knows"
+            f"the contract does not know the status {job.status.value!r} or the phase"
+            f" {job.phase.value!r}"
         )
     if job is not None and job.phase.name == "UNKNOWN":
         hints.append(
-            "the answers hold no phase: code whose time-out is checked only where there is one"
+            "the answers hold no phase: code that checks its time-out only where there is a phase"
             " never stops"
         )
     if not slept:
         hints.append(
-            "it never slept on the test's clock: ask for indexjob_clock, or let it wait between its"
-            " calls"
+            "the code under test never slept on the test's clock: ask for indexjob_clock, or let"
+            " the code wait between its calls"
         )
     elif job is not None and not job.is_terminal:
         hints.append("the job has not ended: the code under test has no time-out of its own")

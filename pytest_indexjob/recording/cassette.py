@@ -548,7 +548,9 @@ class Playback:
             uuid = unquote(match.group(1)) if match else job.uuid if job else ""
             if uuid:
                 return uuid
-        raise CassetteError(f"the recording {self._names} tells of no job")
+        raise CassetteError(
+            f"the recording {self._names} has no job: no request and no answer names one"
+        )
 
     @property
     def knowledge_base_uuid(self) -> str:
@@ -571,16 +573,15 @@ class Playback:
         uuids = uuids_of(self.interactions, resource)
         if not uuids:
             raise CassetteError(
-                f"the recording {self._names} tells of no {words.removesuffix('s')}: no request"
-                " asks for one, and no answer has one. Take another recording, or write the uuid"
-                " into the test"
+                f"the recording {self._names} has no {words.removesuffix('s')}: no request and no"
+                " answer names one. Take another recording, or write the uuid into the test"
             )
         if len(uuids) > 1:
             more = f" and {len(uuids) - _MOST_SHOWN} more" if len(uuids) > _MOST_SHOWN else ""
             raise CassetteError(
                 f"the recording {self._names} is about {len(uuids)} {words}:"
-                f" {', '.join(uuids[:_MOST_SHOWN])}{more}. Write the one that the test means into"
-                " the test"
+                f" {', '.join(uuids[:_MOST_SHOWN])}{more}. Write the uuid that the test means"
+                " into the test"
             )
         return uuids[0]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"\w[\w.\- \[\]]*(?:/\w[\w.\- \[\]]*)*", re.ASCII)
 # Well under the 255 bytes that file systems allow, with room for the suffix of a temporary file.
 _LONGEST_NAME = 120
+_LONGEST_WORD = 200
 
 
 def shipped_folder() -> Path:
@@ -38,10 +39,12 @@ def locate(name: str, folder: Path) -> Path:
     Raises ``CassetteNotFoundError`` for a text that can't be a name, or leads out of the folder.
     """
     path = folder / f"{name}.yaml"
-    if not _NAME.fullmatch(name) or not path.resolve().is_relative_to(folder.resolve()):
+    is_name = _NAME.fullmatch(name) and max(map(len, name.split("/"))) <= _LONGEST_WORD
+    if not is_name or not path.resolve().is_relative_to(folder.resolve()):
         raise CassetteNotFoundError(
-            f"{name!r} can't be a cassette's name: letters, digits, '-', '_' and '.' in words"
-            f" joined by '/', none of which leads out of {folder}",
+            f"{name!r} can't be a cassette's name. A name has letters, digits, '-', '_' and '.' in"
+            f" words of at most {_LONGEST_WORD} characters, with '/' between them, and does not"
+            f" lead out of {folder}",
             name=name,
             near=(),
         )
@@ -64,7 +67,8 @@ def find(name: str, folder: Path) -> Path:
     ]
     near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.6)
     raise CassetteNotFoundError(
-        f"there is no cassette {name!r}: not at {own}, and no shipped one has that name. "
+        f"there is no cassette {name!r}: there is no file {own}, and no shipped recording has that"
+        " name. "
         + (f"Did you mean {' or '.join(near)}? " if near else "")
         + f"Shipped: {', '.join(shipped_names())}",
         name=name,
@@ -84,8 +88,8 @@ def find_file(cassette: Path | str) -> Path:
     if str(cassette) in shipped_names():
         return shipped_folder() / f"{cassette}.yaml"
     raise CassetteNotFoundError(
-        f"there is no cassette {str(cassette)!r}: neither a file has that path, nor a shipped one"
-        f" that name. Shipped: {', '.join(shipped_names())}",
+        f"there is no cassette {str(cassette)!r}: no file has that path, and no shipped recording"
+        f" has that name. Shipped: {', '.join(shipped_names())}",
         name=str(cassette),
         near=(),
         path=path,
@@ -114,7 +118,9 @@ def open_cassettes(
         except CassetteNotFoundError as error:
             if missing_ok and error.path is not None:
                 continue
-            advice = f" To record it: {record_command}" if record_command else ""
+            # What can't be a name can't be recorded either.
+            can_be_recorded = record_command and error.path is not None
+            advice = f" To record it: {record_command}" if can_be_recorded else ""
             raise CassetteNotFoundError(
                 f"{error}.{advice}", name=name, near=error.near, path=error.path
             ) from None

@@ -127,7 +127,7 @@ class LifeRecorder:
         leaks = scan(text, self._secrets)
         if leaks:
             raise CassetteLeakError(
-                f"{self.path}: what redaction left of a poll still holds a secret: {leaks[0].kind}",
+                f"{self.path}: after redaction a poll still holds a secret: {leaks[0].kind}",
                 path=self.path,
                 kind=leaks[0].kind,
                 where=f"line {leaks[0].line}",

@@ -195,9 +195,9 @@ class Recorder:
         package = next((PACKAGES[name] for name in names if name in PACKAGES), "")
         way_out = f": pip install {package}" if package else ": ask for another Accept-Encoding"
         return CassetteError(
-            f"{self.path} was not written: the body of the answer to {request!r} is in the coding"
-            f" {coding[:40]!r}, which can't be undone here, so no secret could be found in it. To"
-            f" record it{way_out}",
+            f"{self.path} was not written: the body of the answer to {request!r} is"
+            f" compressed as {coding[:40]!r}, which can't be decompressed here, so its secrets"
+            f" could not be found. To record it{way_out}",
             path=self.path,
         )
 
@@ -348,7 +348,7 @@ def checked(
     if leaks:
         where = "; ".join(f"line {leak.line}: {leak.kind}" for leak in leaks[:5])
         raise CassetteLeakError(
-            f"{path} was not written: what redaction left still holds a secret ({where}). Name its"
+            f"{path} was not written: after redaction it still holds a secret ({where}). Name its"
             " value in the `secrets` of your indexjob_settings, or report the case",
             path=path,
             line=leaks[0].line,

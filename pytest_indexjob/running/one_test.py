@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from pytest_indexjob.api.errors import IndexJobError
+from pytest_indexjob.api.settings import IndexJobSettings, problem_of
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.complaints import wider_fixture_asks
 from pytest_indexjob.interception.interception import Interception
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient
-    from pytest_indexjob.api.settings import IndexJobSettings
     from pytest_indexjob.exchange import Request, Response
     from pytest_indexjob.recording.cassette import Playback
     from pytest_indexjob.secrecy.redaction import Redaction
@@ -125,7 +125,10 @@ def end_of_wider_fixtures(item: pytest.Item) -> None:
 
 
 def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings) -> Interception:
-    """The interception of a test, not started."""
+    """The interception of a test, not started. Fails the test for wrong settings."""
+    problem = problem_of(settings)
+    if problem:
+        pytest.fail(problem, pytrace=False)
     run = run_settings(request.config)
 
     def redaction(sent: frozenset[str]) -> Redaction:
@@ -155,7 +158,7 @@ def mark_arguments(mark: pytest.Mark | None) -> tuple[tuple[str, ...], bool]:
     if not good_names or not isinstance(strict, bool) or options.keys() - {"strict"}:
         given = [*map(repr, names), *(f"{key}={value!r}" for key, value in options.items())]
         pytest.fail(
-            f"@pytest.mark.{MARKER} takes cassettes' names and strict=True or False, not"
+            f"@pytest.mark.{MARKER} takes names of cassettes, and strict=True or strict=False, not"
             f' {", ".join(given)}. For example: @pytest.mark.{MARKER}("completed", strict=True)',
             pytrace=False,
         )
@@ -313,8 +316,8 @@ def simulate(
     if MARKER in request.fixturenames:
         pytest.fail(
             f"the test has the mark {MARKER} and uses indexjob_simulator, but only one of them can"
-            " answer its calls. Take away the mark, or the fixture; to simulate what a recording"
-            " tells, start(Scenario.from_cassette(NAME))",
+            " answer its calls. Remove the mark or the fixture. To simulate what a recording holds:"
+            " indexjob_simulator.start(Scenario.from_cassette(NAME))",
             pytrace=False,
         )
     simulator = Simulator(
@@ -373,6 +376,14 @@ def client_for(
     pytest.fail(text, pytrace=False)
 
 
+def _moment_or_fail(value: object) -> float:
+    try:
+        return moment(value)
+    except ValueError as error:
+        text = f"the argument of indexjob_clock must be {error}"
+    pytest.fail(text, pytrace=False)
+
+
 def time_patches_for(request: pytest.FixtureRequest, interception: Interception) -> TimePatches:
     """What puts the test's clock in place: on real time where the real service answers."""
     from pytest_indexjob.virtual_time.originals import platform_complaint
@@ -384,10 +395,7 @@ def time_patches_for(request: pytest.FixtureRequest, interception: Interception)
 
     run = run_settings(request.config)
     if hasattr(request, "param"):
-        try:
-            interception.clock.start = moment(request.param)
-        except ValueError as error:
-            pytest.fail(f"the argument of indexjob_clock must be {error}", pytrace=False)
+        interception.clock.start = _moment_or_fail(request.param)
     real = run.live
     if run.record_mode != "none" and MARKER in request.fixturenames:
         request.getfixturevalue(MARKER)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import math
 import os
+import re
 import uuid
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -68,14 +68,29 @@ def _read(config: pytest.Config) -> RunSettings:
         live=live,
         record_mode=_record_mode(config),
         max_age=_max_age(config.getoption("--indexjob-max-age")),
-        allowed_hosts=tuple(config.getini("indexjob_allowed_hosts")),
+        allowed_hosts=_words(
+            config,
+            "indexjob_allowed_hosts",
+            r"[^/:]+|[0-9a-fA-F:.]*::?[0-9a-fA-F:.]*",
+            "names of hosts without scheme, port and path, such as db.example or *.example",
+        ),
         max_polls=int(_number(config, "indexjob_max_polls", least=1.0)),
         max_hours=_number(config, "indexjob_max_hours"),
         stuck_after=_number(config, "indexjob_stuck_after"),
         clock_start=_clock_start(config),
-        anonymize=config.getini("indexjob_anonymize"),
-        kept_headers=tuple(config.getini("indexjob_kept_headers")),
-        kept_bodies=tuple(config.getini("indexjob_kept_bodies")),
+        anonymize=_ini(config, "indexjob_anonymize"),
+        kept_headers=_words(
+            config,
+            "indexjob_kept_headers",
+            r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
+            "names of headers, such as etag x-total-count",
+        ),
+        kept_bodies=_words(
+            config,
+            "indexjob_kept_bodies",
+            r"\*|[^/\s]+/[^/\s]+",
+            "content types, such as text/csv or text/*",
+        ),
         run=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
     )
 
@@ -90,8 +105,8 @@ def _check_offline(config: pytest.Config, *, live: bool) -> None:
         wish = f"the ini key indexjob_allowed_hosts ({' '.join(hosts)}) asks"
     if wish:
         raise pytest.UsageError(
-            f"--indexjob-offline=strict lets nothing reach the network, for which {wish}: give only"
-            " one of them (-o indexjob_allowed_hosts= empties the key)"
+            f"--indexjob-offline=strict lets nothing reach the network, but {wish} for it: give"
+            " only one of them (-o indexjob_allowed_hosts= empties the key)"
         )
 
 
@@ -113,6 +128,21 @@ def _max_age(text: str | None) -> MaxAge | None:
             f" (warn:30), not {text!r}"
         )
     return MaxAge(float(days), days != text)
+
+
+def _ini(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    except (ValueError, pytest.UsageError) as error:  # of pytest, which does not name the key
+        raise pytest.UsageError(f"the ini key {name} can't be read: {error}") from None
+
+
+def _words(config: pytest.Config, name: str, pattern: str, wanted: str) -> tuple[str, ...]:
+    words = tuple(_ini(config, name))
+    for word in words:
+        if not re.fullmatch(pattern, word):
+            raise pytest.UsageError(f"the ini key {name} must have {wanted}, not {word!r}")
+    return words
 
 
 def _number(config: pytest.Config, name: str, *, least: float = 0.0) -> float:
@@ -143,16 +173,16 @@ def moment(value: object) -> float:
 
     Raises ``ValueError`` for anything else; it says what was wanted.
     """
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
         seconds = float(value)  # type: ignore[arg-type]
-        if math.isfinite(seconds):
-            return seconds
-    try:
+        dt.datetime.fromtimestamp(seconds, dt.UTC)  # fails where no date has that moment
+        return seconds
+    time = dt.datetime.min
+    with contextlib.suppress(ValueError):
         time = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(str(value))
-    except ValueError:
-        time = dt.datetime.min
     if time.tzinfo is None:
         raise ValueError(
-            f"an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since the epoch, not {value!r}"
+            "an RFC 3339 time (2025-10-31T01:08:33Z) or seconds since the epoch (1761872913), not"
+            f" {value!r}"
         )
     return time.timestamp()

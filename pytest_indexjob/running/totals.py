@@ -220,7 +220,7 @@ class Totals:
             for path, types in self._replaced_types.items()
         ]
         self._lines += [
-            f"{path}: not every test that shares it passed, so the old recording was left as it is"
+            f"{path}: not every test that records it passed, so the old recording was left as it is"
             for path in self._rewrites
         ]
         if self._errors and session.exitstatus == pytest.ExitCode.OK:

@@ -141,7 +141,7 @@ class Bases:
         """
         uuid = model.uuid or made_uuid(0x61F7A3DE, self._made)
         if uuid in self.by_uuid:
-            raise ValueError(f"there is a knowledge base {uuid} already")
+            raise ValueError(f"there is a knowledge base {uuid} already: give another uuid")
         self._made += 1
         base = Base(dataclasses.replace(model, uuid=uuid), created, life, is_implied)
         self.by_uuid[uuid] = base
@@ -151,7 +151,7 @@ class Bases:
         """Give a knowledge base a data source. Raises ``ValueError`` for a uuid that is taken."""
         uuid = model.uuid or made_uuid(0x71BB02A5, self._made_sources)
         if uuid in self.owners:
-            raise ValueError(f"there is a data source {uuid} already")
+            raise ValueError(f"there is a data source {uuid} already: give another uuid")
         self._made_sources += 1
         source = dataclasses.replace(model, uuid=uuid)
         base.sources[uuid] = source

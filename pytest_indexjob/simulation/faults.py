@@ -99,7 +99,7 @@ def _page(title: bytes) -> bytes:
 _FAULTS = (
     _error(
         "rate-limit",
-        "429 of the burst limit, with retry-after",
+        "429, as at the limit per minute, with retry-after",
         429,
         "too_many_requests",
         "API Rate limit exceeded.",
@@ -108,7 +108,7 @@ _FAULTS = (
     _error("server-error", "500", 500, "server_error", "Unexpected server-side error"),
     Fault(
         name="bad-gateway",
-        summary="502 of a proxy, in HTML",
+        summary="502 of a proxy, with a page of HTML",
         status=502,
         body=_page(b"502 Bad Gateway"),
         content_type=_HTML,
@@ -118,14 +118,14 @@ _FAULTS = (
     ),
     _error(
         "expired-token",
-        "401 though the token was good before",
+        "401, as for a token that has expired",
         401,
         "unauthorized",
         "Unable to authenticate you",
     ),
     _error(
         "not-found",
-        "404, as for something that was deleted meanwhile",
+        "404, as for a job that was deleted meanwhile",
         404,
         "not_found",
         "The resource you requested could not be found.",
@@ -152,7 +152,7 @@ _FAULTS = (
         NO_DATABASE_ID,
         "failed to get db creds",
     ),
-    Fault(name="connection-refused", summary="nobody listens", error="refused"),
+    Fault(name="connection-refused", summary="the server refuses the connection", error="refused"),
     Fault(
         name="connection-reset",
         summary="the connection breaks before the answer",
@@ -161,7 +161,7 @@ _FAULTS = (
     ),
     Fault(
         name="reset-midway",
-        summary="the connection breaks in the answer",
+        summary="the connection breaks in the middle of the answer",
         keep=0.5,
         cut=True,
         acts=True,
@@ -174,7 +174,10 @@ _FAULTS = (
     ),
     Fault(name="slow-answer", summary="the answer takes 20 s", delay=20.0, acts=True),
     Fault(
-        name="truncated-json", summary="half of the JSON, as if it were all", keep=0.5, acts=True
+        name="truncated-json",
+        summary="half of the JSON, sent as if it were the whole",
+        keep=0.5,
+        acts=True,
     ),
     Fault(
         name="invalid-json",
@@ -182,10 +185,10 @@ _FAULTS = (
         body=b'{"job": {"uuid": NaN,}',
         acts=True,
     ),
-    Fault(name="empty-body", summary="200 and nothing in it", body=b"", acts=True),
+    Fault(name="empty-body", summary="200 with an empty body", body=b"", acts=True),
     Fault(
         name="wrong-content-type",
-        summary="a page of HTML with status 200",
+        summary="200 with a page of HTML",
         body=_page(b"Sign in"),
         content_type=_HTML,
         acts=True,
@@ -198,7 +201,7 @@ _FAULTS = (
     ),
     Fault(
         name="redirect",
-        summary="302 to a page to sign in at",
+        summary="302 to a sign-in page",
         status=302,
         body=b"",
         headers=(("Location", LOGIN_PATH),),

@@ -122,7 +122,7 @@ class Jobs(Resource):
         number = len(self._order)
         uuid = uuid or made_uuid(0x5C0E1D52, number, "b5f6")
         if uuid in self.by_uuid:
-            raise ValueError(f"there is a job {uuid} already")
+            raise ValueError(f"there is a job {uuid} already: give another uuid")
         created = self._now() if created is None else created
         if not knowledge_base_uuid or knowledge_base_uuid not in self._bases.by_uuid:
             knowledge_base_uuid = self._imply(knowledge_base_uuid, created)
@@ -194,7 +194,7 @@ class Jobs(Resource):
         for name in ends:
             if not any(name in each for each in names.values()):
                 known = ", ".join(each[-1] for each in names.values())
-                raise ValueError(f"ends names {name!r}, the job has the data sources {known}")
+                raise ValueError(f"ends names {name!r}, but the job has the data sources {known}")
         return [
             next((ends[name] for name in names[uuid] if name in ends), "UPDATED")
             for uuid in sources

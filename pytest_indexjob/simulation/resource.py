@@ -156,9 +156,11 @@ def made_uuid(first: int, number: int, group: str = "b5f1") -> str:
 
 def checked_times(times: object) -> float:
     """How often something is to happen. Raises ``ValueError`` for what is no number of times."""
-    is_number = isinstance(times, int | float) and times > 0
+    is_number = isinstance(times, int | float) and not isinstance(times, bool) and times > 0
     if not is_number or (times != math.inf and times != int(times)):  # type: ignore[call-overload]
-        raise ValueError(f"times must be a whole number of 1 or more, or infinite, not {times!r}")
+        raise ValueError(
+            f'times must be a whole number of 1 or more, or float("inf") for always, not {times!r}'
+        )
     return times  # type: ignore[return-value]
 
 

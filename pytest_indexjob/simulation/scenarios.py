@@ -23,6 +23,7 @@ from pytest_indexjob.api.outcomes import (
     Outcome,
 )
 from pytest_indexjob.api.wire import UINT64_MAX, WireEnum, shown
+from pytest_indexjob.durations import duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,7 @@ class Scenario:
         object.__setattr__(self, "omit", frozenset(self.omit))
         times = [step.at for step in self.steps]
         if not times or times[0] != 0:
-            raise ValueError(f"the scenario {self.name!r} needs a first step at 0 s")
+            raise ValueError(f"the first step of the scenario {self.name!r} must have at=0")
         if times != sorted(set(times)):
             raise ValueError(f"the steps of {self.name!r} must go forwards in time: {times}")
         ended = next((step for step in self.steps if step.is_terminal), None)
@@ -131,9 +132,10 @@ class Scenario:
         ]
         if ended and left and not self.taken_back:
             raise ValueError(
-                f"the scenario {self.name!r} ends {ended.status.name} at {ended.at:g} s, "
-                f"and says {left[0].status.name} at {left[0].at:g} s: a job that has ended"
-                " stays so, unless taken_back=True"
+                f"in the scenario {self.name!r} the job ends as {ended.status.name} after"
+                f" {duration_text(ended.at)} and is {left[0].status.name} after"
+                f" {duration_text(left[0].at)}: a job that has ended stays so, unless"
+                " taken_back=True"
             )
 
     def __str__(self) -> str:
@@ -304,23 +306,23 @@ def _count(scenario: str, end: _End, given: Mapping[str, Any]) -> _Counts:
         failed = files - skipped
     if failed + skipped > files:
         raise ValueError(
-            f"{scenario}: failed_items={failed} and skipped_items={skipped} are more than"
-            f" files={files}"
+            f"{scenario}: failed_items={failed} and skipped_items={skipped} add up to more"
+            f" than files={files}"
         )
     all_of = {"failed_items": failed, "skipped_items": skipped}
     for name in end.never:
         if all_of[name]:
             raise ValueError(
-                f"{scenario}: a job that ends {end.outcome.status.name} has no {name}, so not"
-                f" {all_of[name]}"
+                f"{scenario}: a job that ends as {end.outcome.status.name} has no {name}:"
+                f" {name}={all_of[name]} contradicts that"
             )
     if end.at_least_one_of and not any(all_of[name] for name in end.at_least_one_of):
         wanted = " or ".join(end.at_least_one_of)
         raise ValueError(f"{scenario}: a job that ends in this way needs {wanted}")
     if (end.failed is None or end.skipped is None) and failed + skipped != files:
         raise ValueError(
-            f"{scenario}: none of files={files} is indexed, so failed_items and skipped_items must"
-            f" add up to {files}"
+            f"{scenario}: no file is indexed in this scenario, so failed_items and skipped_items"
+            f" must add up to files={files}"
         )
     indexed = _share_done(files - failed - skipped, end.progress)
     size = counts.get("total_bytes", files * 1290897)
@@ -537,7 +539,7 @@ _CATALOGUE: dict[str, _Entry] = {
     "succeeded-but-failed": _entry(
         _outcome, "phase SUCCEEDED with status FAILED (a guess): the phase alone misleads"
     ),
-    "pending": _entry(_pending, "the job waits for 60 s as PENDING before it runs"),
+    "pending": _entry(_pending, "the job is PENDING for a minute before it runs"),
     "stuck": _entry(_stuck, "the job never ends"),
     "taken-back": _entry(
         _taken_back,
@@ -545,20 +547,24 @@ _CATALOGUE: dict[str, _Entry] = {
         " guess)",
         taken_back=True,
     ),
-    "missing-job": _entry(_completed, "no answer holds a job", omit={"job"}),
-    "missing-phase": _entry(_completed, "no answer holds a phase", omit={"phase"}),
-    "missing-status": _entry(_completed, "no answer holds a status", omit={"status"}),
+    "missing-job": _entry(_completed, "no answer has a job", omit={"job"}),
+    "missing-phase": _entry(_completed, "no answer has a phase", omit={"phase"}),
+    "missing-status": _entry(_completed, "no answer has a status", omit={"status"}),
     "future-status": _entry(
-        _future, "the job ends in enum values that nobody knows today", by_contract=False
+        _future, "the job ends with a status and a phase that do not exist today", by_contract=False
     ),
     "counts-jump": _entry(_jump, "counts stand still, then jump: 0, 2, 5 of 5 files"),
     "late-final-counts": _entry(
         _late, "the job ends 13 s before its final counts are there (a guess)"
     ),
-    "early-final-counts": _entry(_early, "final counts stand for two minutes before the job ends"),
+    "early-final-counts": _entry(
+        _early, "the final counts are there two minutes before the job ends"
+    ),
     "string-counts-at-uint64-max": _entry(_uint64, "counts of 2**64-1, as strings"),
     "legacy-fields": _entry(
-        _legacy, "the job-level totals of 2025-08, and no data sources", by_contract=False
+        _legacy,
+        "counts of the job itself, as in August 2025, and no data sources",
+        by_contract=False,
     ),
     "explicit-nulls": _entry(
         _completed,
@@ -612,7 +618,7 @@ def get(name: str, **overrides: Any) -> Scenario:
         raise ValueError(f"there is no scenario {name!r}.{did} There are: {', '.join(_CATALOGUE)}")
     for same, override in _SAME_OVERRIDES.items():
         if same in overrides and override in overrides:
-            raise TypeError(f"{same} and {override} are the same: give one of them")
+            raise TypeError(f"{same} and {override} are the same: give only one of them")
     overrides = {_SAME_OVERRIDES.get(name, name): value for name, value in overrides.items()}
     for wrong in overrides:
         if wrong not in _OVERRIDES:
@@ -720,14 +726,14 @@ def _with_ends(scenario: Scenario, ends: tuple[SourceEnd, ...]) -> Scenario:
     """The scenario with an end of its own for each data source."""
     if len(ends) != scenario.data_source_count:
         raise ValueError(
-            f"{scenario.name}: ends names {len(ends)} data sources, the job has"
+            f"{scenario.name}: ends names {len(ends)} data sources, but the job has"
             f" {scenario.data_source_count}"
         )
     status = _status_of(tuple(end.status for end in ends))
     if status is not scenario.status:
         raise ValueError(
-            f"{scenario.name}: with these data sources a job ends {status.name}, not"
-            f" {scenario.status.name}"
+            f"{scenario.name}: with these ends of its data sources a job ends as {status.name}, not"
+            f" as {scenario.status.name}"
         )
     steps = [
         dataclasses.replace(step, data_sources=_ended(step.data_sources, ends))
@@ -852,6 +858,6 @@ def resolve(scenario: str | Scenario, overrides: Mapping[str, Any]) -> Scenario:
     if _CATALOGUE.get(scenario.name) and scenario == get(scenario.name):
         return get(scenario.name, **overrides)
     raise TypeError(
-        f"overrides are for the catalogue's scenarios: write {', '.join(overrides)} into your own"
-        " steps"
+        f"overrides change only scenarios of the catalogue: write {', '.join(overrides)} into the"
+        " steps of your own scenario"
     )

@@ -114,7 +114,9 @@ class Schedules(Resource):
         if not isinstance(days, list) or not days or not all(type(day) is int for day in days):
             raise bad_argument("days must be a list of days of the week, 1 for Monday")
         if not known.issuperset(days):
-            raise bad_argument(f"days must be of 1 for Monday to 6, and {sundays} for Sunday")
+            raise bad_argument(
+                f"days must be 1 for Monday to 6 for Saturday, and {sundays} for Sunday"
+            )
         return tuple(dict.fromkeys(days))
 
     def _get(self, _request: Request, knowledge_base_uuid: str) -> bytes:

@@ -148,7 +148,7 @@ def _listening(host: str, port: int) -> _Server:
             text = f"can't listen on port {port} of {host}: {error.strerror}"
         raise OSError(error.errno, text) from None
     except OverflowError:
-        raise OSError(errno.EINVAL, f"{port} is no port: 0 to 65535") from None
+        raise OSError(errno.EINVAL, f"the port must be 0 to 65535, not {port}") from None
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -266,7 +266,7 @@ class Simulator:
             if base is None:
                 raise KeyError(
                     f"there is no knowledge base {knowledge_base_uuid!r}: make it with"
-                    " add_knowledge_base()"
+                    " add_knowledge_base(name)"
                 )
             source = self._bases.add_source(base, self._knowledge_bases.timed(model))
             return KnowledgeBaseDataSource.from_wire(self._data_sources.wire(base, source))
@@ -327,7 +327,7 @@ class Simulator:
 
         ``on`` limits it to one call, by its name (``"jobs.get"``; for jobs ``"get"`` will do), or
         to the requests for which a function gives true. Raises ``ValueError`` for an unknown fault
-        or call.
+        or call, ``TypeError`` for an ``on`` of another kind.
         """
         known = fault if isinstance(fault, Fault) else faults.get(fault)
         injection = _Injection(known, [checked_times(times)], _chooser(on))
@@ -342,7 +342,7 @@ class Simulator:
         with self._lock:
             self._start_due()
             if uuid not in self._jobs.by_uuid:
-                raise KeyError(f"there is no job {uuid!r}: simulator.jobs has those that there are")
+                raise KeyError(f"there is no job {uuid!r}: start() gives the uuid of each new job")
             return IndexingJob.from_wire(self._jobs.wire(self._jobs.by_uuid[uuid]))
 
     @property
@@ -600,5 +600,5 @@ def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, R
         wanted = named(on)
         return lambda _request, route: route == wanted
     if not callable(on):
-        raise TypeError(f"on must be a call's name or a function of the request, not {on!r}")
+        raise TypeError(f"on must be the name of a call or a function of the request, not {on!r}")
     return lambda request, _route: on(request)

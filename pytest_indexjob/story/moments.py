@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pytest_indexjob.api.answers import Answer, read
 from pytest_indexjob.api.errors import DecodeError
 from pytest_indexjob.api.models import IndexingJob
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault, shown_url
 
 # Answers after which clients send the same request again. 409 is one: the official client retries
@@ -202,13 +203,8 @@ def time_slept(sleeps: Sequence[tuple[float, float]]) -> float:
 
 
 def _slept(durations: Sequence[float]) -> str:
-    shortest, longest = seconds_text(min(durations)), seconds_text(max(durations))
-    return f"slept {longest} s" if shortest == longest else f"slept {shortest} to {longest} s"
-
-
-def seconds_text(value: float) -> str:
-    """Seconds with at most three decimals."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+    shortest, longest = duration_text(min(durations)), duration_text(max(durations))
+    return f"slept {longest}" if shortest == longest else f"slept {shortest} to {longest}"
 
 
 def _safe_url(url: str) -> str:
@@ -338,15 +334,13 @@ class Reader:
         parts = []
         if response.status == 429:
             wait = self.plain(response.header("retry-after"), 40)
-            parts.append(
-                f"rate limit, retry-after {wait}{' s' if wait.isdigit() else ''}"
-                if wait
-                else "rate limit"
-            )
+            # It may be a date as well.
+            wait = duration_text(int(wait)) if wait.isdecimal() else wait
+            parts.append(f"rate limit, retry-after {wait}" if wait else "rate limit")
         elif response.status >= 500:
             parts.append("server error")
         if response.delay:
-            parts.append(f"answered after {seconds_text(response.delay)} s")
+            parts.append(f"answered after {duration_text(response.delay)}")
         if response.cut_after is not None:
             parts.append(f"cut after {response.cut_after} of {len(response.body)} bytes")
         return ", ".join(parts)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.api.knowledge_bases import DatabaseStatus
 from pytest_indexjob.api.outcomes import OUTCOMES, IndexingJobPhase, IndexingJobStatus, quality
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.whole_file import write_whole
 
 # Limits of the file, in characters: beyond them a test keeps the ends of its story, and a body is
@@ -50,6 +51,7 @@ _TEST_TONES = {
     "rerun": "part",
     "passed": "good",
 }
+_GROUP_TEXTS = {"http": "HTTP", "data_source": "data source", "knowledge_base": "knowledge base"}
 # A JSON text in a <script> element ends at "</script" and may be taken for a comment at "<!--".
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -137,8 +139,12 @@ def _row(record: dict[str, Any]) -> _Row:
         ending,
         _TONES.get(ending, "wait"),
         f"{calls:,} call{'' if calls == 1 else 's'}",
-        f"{record['duration']:.2f} s",
+        _real_time(record["duration"]),
     )
+
+
+def _real_time(seconds: float) -> str:
+    return duration_text(round(seconds, 2 if seconds < 60 else 0))
 
 
 def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +162,19 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         (status, [matrix.get(status, {}).get(phase, 0) for phase in phases]) for status in statuses
     ]
-    return {"phases": phases, "rows": rows, "other": list((coverage.get("other") or {}).items())}
+    # The matrix shows statuses and phases of jobs already.
+    other = [
+        (_item_text(name), count)
+        for name, count in (coverage.get("other") or {}).items()
+        if not name.startswith(("status:", "phase:"))
+    ]
+    return {"phases": phases, "rows": rows, "other": other}
+
+
+def _item_text(name: str) -> str:
+    """An item of coverage as people write it: ``http:429`` is HTTP 429."""
+    group, colon, rest = name.partition(":")
+    return f"{_GROUP_TEXTS.get(group, group)}{' ' if colon else ''}{rest}"
 
 
 def _place_in_life(name: str) -> int:

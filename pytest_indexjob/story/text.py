@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pytest_indexjob.api.calls import API_ROOT, JOBS_PATH
 from pytest_indexjob.api.outcomes import IndexingJobStatus, quality
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.exchange import Exchange
 from pytest_indexjob.story.moments import (
     Moment,
@@ -19,7 +20,6 @@ from pytest_indexjob.story.moments import (
     Redact,
     first_and_last,
     printable,
-    seconds_text,
     story,
 )
 
@@ -85,7 +85,7 @@ def _line(moment: Moment) -> _Line:
     )
     rest = tuple(cell for cell in (http if moment.status else "", counts, moment.note) if cell)
     return _Line(
-        f"{seconds_text(moment.at)} s",
+        duration_text(moment.at),
         call,
         moment.status,
         moment.phase,

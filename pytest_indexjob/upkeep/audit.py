@@ -187,7 +187,7 @@ class _Auditor:
                     None,
                     "corrupt",
                     problem,
-                    "name a file that is there and can be read",
+                    "name a file that exists and can be read",
                     "error",
                 )
             ]

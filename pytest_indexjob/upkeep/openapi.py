@@ -197,7 +197,7 @@ class _References:
         if id(node) in self._done:
             return self._done[id(node)]
         if id(node) in self._open:
-            raise self._error("a part of it holds itself")
+            raise self._error("a part of it contains itself")
         if depth > _DEEPEST:
             raise self._error(f"it nests deeper than {_DEEPEST}")
         self._open.add(id(node))

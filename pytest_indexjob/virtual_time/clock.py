@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_indexjob.durations import duration_text
+
 # Loaded early, before anything stands in the place of the real functions.
 from pytest_indexjob.virtual_time import originals  # noqa: F401
 
@@ -45,7 +47,7 @@ class VirtualClock:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<VirtualClock {self.elapsed:g} s after its start>"
+        return f"<VirtualClock {duration_text(self.elapsed)} after its start>"
 
     @property
     def elapsed(self) -> float:
@@ -73,15 +75,18 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass by hand: whoever is due in between wakes in order.
 
-        Raises ``ValueError`` for a time that would go backwards. Skips a test whose clock runs on
+        Raises ``ValueError`` for a time that would go backwards, ``TypeError`` for what is no
+        number. Skips a test whose clock runs on
         real time.
         """
+        if not isinstance(seconds, int | float):
+            raise TypeError(f"advance takes a number of seconds, not {seconds!r}")
         if not math.isfinite(seconds) or seconds < 0:
             raise ValueError(f"time can only go forwards: advance({seconds!r})")
         if self._real_since is not None:
             pytest.skip(
-                "the real service answers this test, so its clock is the real one, which nobody can"
-                f" advance by {seconds:g} s"
+                "the real service answers this test, so its clock is the real clock, which can't be"
+                f" advanced by {duration_text(seconds)}"
             )
         with self._lock:
             self.by_hand += seconds
@@ -158,8 +163,11 @@ class VirtualClock:
     def adopt(self, thread: threading.Thread) -> None:
         """Put a thread that was made before the clock on its timeline.
 
-        Raises ``RuntimeError`` where the clock is in nobody's place.
+        Raises ``RuntimeError`` where the test did not ask for ``indexjob_clock``, ``TypeError`` for
+        what is no thread.
         """
+        if not isinstance(thread, threading.Thread):
+            raise TypeError(f"adopt takes a threading.Thread, not {thread!r}")
         if self._real_since is not None:
             return
         if self.timeline is None:

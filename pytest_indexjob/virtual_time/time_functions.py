@@ -70,9 +70,7 @@ def _real(function: Any) -> Any:
         definition = _Definition.from_address(call.definition)
         if definition.name == function.__name__.encode() and definition.flags in _CALLERS:
             return _new_function(call.definition, time, "time")
-    raise RuntimeError(
-        f"indexjob_clock cannot reach {function!r}: it needs CPython, whose functions of C it knows"
-    )
+    raise RuntimeError(f"indexjob_clock can't replace {function!r}: it needs CPython")
 
 
 REAL: Final[dict[str, Any]] = {name: _real(function) for name, function in TIME_FUNCTIONS.items()}

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.virtual_time.sockets import Sockets, is_in
 from pytest_indexjob.virtual_time.time_functions import REAL
 
@@ -209,7 +210,7 @@ class Timeline:
 
     def sleep(self, seconds: float) -> None:
         """Stand for some virtual seconds."""
-        self.stand(Wait(self, self.moment_in(seconds), f"sleeps {seconds:g} s"))
+        self.stand(Wait(self, self.moment_in(seconds), f"sleeps {duration_text(seconds)}"))
 
     def moment_in(self, seconds: float) -> float:
         """The moment so many seconds from now."""
@@ -517,12 +518,13 @@ class Timeline:
         frames = _frames_of_others()
         lines = [
             f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
-            f" indexjob_stuck_after), at {self.now:g} s of its clock. Who waits for what:"
+            f" indexjob_stuck_after); its clock stands at {duration_text(self.now)}. Who waits for"
+            " what:"
         ]
         for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
             wait = self.waits.get(ident)
             if wait is not None:
-                end = "" if wait.until is None else f", until {wait.until:g} s"
+                end = "" if wait.until is None else f", until {duration_text(wait.until)}"
                 lines.append(f"    thread {thread.name}: {wait.what}{end}, at {_place(wait.frame)}")
                 lines += [f"        {line}" for line in _tasks(wait)]
             elif ident in frames and (thread in self.strangers or not self._is_strange(thread)):
@@ -535,6 +537,11 @@ class Timeline:
             lines.append(
                 "hint: a wait for a thread that was made before the clock ends only if that thread"
                 " is on the timeline: indexjob_clock.adopt(thread)"
+            )
+        else:
+            lines.append(
+                "hint: look for a wait that no code ends, for threads that wait for each other, and"
+                " for a loop that never sleeps"
             )
         return "\n".join(lines)
 

@@ -185,12 +185,12 @@ def test_what_a_count_is_compared_with():
     for counts, message in (
         ({"failed": 1}, "did you mean failed_items"),
         ({"zzz": 1}, "'zzz' is no count. Counts: indexed_items"),
-        ({}, "no count was given"),
-        ({"data_source": "aaaaaaaa-1", "tokens": 1}, "tokens is the job's"),
+        ({}, "expect at least one count"),
+        ({"data_source": "aaaaaaaa-1", "tokens": 1}, "tokens is a count of the whole job"),
     ):
         with pytest.raises(TypeError, match=message):
             assert_counts(JOB, **counts)
-    assert "there: aaaaaaaa-1, bbbbbbbb-2" in said(
+    assert "the job has: aaaaaaaa-1, bbbbbbbb-2" in said(
         assert_counts, JOB, data_source="x", failed_items=1
     )
 
@@ -439,7 +439,7 @@ def test_how_a_database_stands():
         assert_database_status(httpx.Response(200, json=answer), DatabaseStatus.ONLINE)
     with pytest.raises(AssertionError, match="'HIBERNATING' is not a value of the published"):
         assert_database_status("HIBERNATING", "ONLINE")
-    with pytest.raises(AssertionError, match="holds no database_status"):
+    with pytest.raises(AssertionError, match="has no database_status"):
         assert_database_status({"knowledge_base": {"uuid": "kb"}}, "ONLINE")
     with pytest.raises(ValueError, match="ONLINE"):
         assert_database_status(answer, "ONLNE")
@@ -512,7 +512,10 @@ async def asked():
             SimpleNamespace(status_code=200),
             r"body of this SimpleNamespace can't be found: assert on",
         ),
-        (httpx.Response(200, stream=httpx.ByteStream(b"{}")), r"not read yet: `response.read\(\)`"),
+        (
+            httpx.Response(200, stream=httpx.ByteStream(b"{}")),
+            r"not read yet: call `response.read\(\)`",
+        ),
     ],
 )
 def test_what_is_no_answer_is_a_mistake_with_a_way_out(value, message):
@@ -529,7 +532,9 @@ def test_an_answer_that_was_not_awaited_says_so():
 
 @pytest.mark.parametrize("polls", [JOB, "PARTIAL", b"{}", httpx.Response(200, json={})])
 def test_a_single_answer_is_no_list_of_polls(polls):
-    with pytest.raises(TypeError, match="must be a list of the answers to the polls, not a single"):
+    with pytest.raises(
+        TypeError, match="must be a list with the answer to each poll, not a single"
+    ):
         assert_transitions(polls, ["PARTIAL"])
 
 
@@ -588,7 +593,7 @@ def test_any_status_of_2xx_is_an_answer():
 def test_what_holds_no_database_status_names_the_call_that_does():
     for answer in (KnowledgeBase(uuid="kb"), {"knowledge_bases": []}, '{"job": {}}'):
         text = said(assert_database_status, answer, "ONLINE")
-        assert "only GET of one knowledge base does, /v2/gen-ai/knowledge_bases/{uuid}" in text
+        assert "only the answer to GET /v2/gen-ai/knowledge_bases/{uuid}" in text
     refused = httpx.Response(404, json={"id": "not_found", "message": "gone"})
     text = said(assert_database_status, refused, "ONLINE")
     assert text == "expected an answer with a database status, not HTTP 404: not_found: gone"

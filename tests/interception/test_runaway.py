@@ -34,13 +34,13 @@ def test_equal_answers_are_one_line_and_the_limit_is_named():
 def test_an_end_that_is_not_taken_for_one_is_named_with_the_count_of_needless_polls():
     ended = job_answer(status="INDEX_JOB_STATUS_NO_CHANGES", phase="BATCH_JOB_PHASE_SUCCEEDED")
     text = told(RUNNING, *[ended] * 5)
-    assert "the job ended NO_CHANGES and was asked for 4 more times" in text
+    assert "the job ended as NO_CHANGES and was polled 4 more times" in text
     assert "the job has not ended" not in text
 
 
 def test_a_phase_that_alone_tells_the_end_is_named():
     text = told(*[job_answer(phase="BATCH_JOB_PHASE_ERROR")] * 3)
-    assert "the job ended ERROR and was asked for 2 more times" in text
+    assert "the job ended as ERROR and was polled 2 more times" in text
 
 
 def test_no_answers_and_errors_are_told():
@@ -68,7 +68,7 @@ def test_values_that_nobody_knows_are_hinted_at():
         *[job_answer(status="INDEX_JOB_STATUS_PAUSED", phase="BATCH_JOB_PHASE_RUNNING")] * 3
     )
     assert "'INDEX_JOB_STATUS_PAUSED'" in text
-    assert "none that the contract knows" in text
+    assert "the contract does not know the status" in text
 
 
 def test_a_missing_phase_is_hinted_at():
@@ -78,8 +78,8 @@ def test_a_missing_phase_is_hinted_at():
 
 
 def test_code_that_never_sleeps_is_told_so():
-    assert "it never slept on the test's clock" in told(RUNNING, slept=False)
-    assert "it never slept on the test's clock" not in told(RUNNING)
+    assert "the code under test never slept on the test's clock" in told(RUNNING, slept=False)
+    assert "the code under test never slept on the test's clock" not in told(RUNNING)
 
 
 def test_of_many_different_answers_the_last_are_shown():

@@ -502,12 +502,12 @@ def test_what_the_recording_tells_of(play):
     base = "https://api.digitalocean.com/v2/gen-ai/knowledge_bases/k%20b/indexing_jobs"
     playback = play(Interaction(Request("GET", base), Response(200)))
     assert playback.knowledge_base_uuid == "k b"
-    with pytest.raises(CassetteError, match="tells of no job"):
+    with pytest.raises(CassetteError, match="has no job"):
         _ = playback.job_uuid
     create = Request("POST", "https://api.digitalocean.com/v2/gen-ai/indexing_jobs")
     playback = play(Interaction(create, job_answer(knowledge_base_uuid="kb")))
     assert (playback.job_uuid, playback.knowledge_base_uuid) == (JOB_UUID, "kb")
-    with pytest.raises(CassetteError, match="tells of no knowledge base"):
+    with pytest.raises(CassetteError, match="has no knowledge base"):
         _ = play().knowledge_base_uuid
     assert play(Interaction(Request("GET", "https://me@x.example:81/y"), Response(200))).hosts == {
         "x.example:81"
@@ -553,7 +553,9 @@ def test_no_uuid_and_several_are_told_apart(play):
         CassetteError, match=r"about 5 knowledge bases: kb-0, kb-1, kb-2 and 2 more"
     ):
         _ = playback.knowledge_base_uuid
-    with pytest.raises(CassetteError, match="tells of no data source: no request asks for one"):
+    with pytest.raises(
+        CassetteError, match="has no data source: no request and no answer names one"
+    ):
         playback.uuid_of("data_sources")
     with pytest.raises(ValueError, match=r"no resource 'uploads' with a uuid\. There are: jobs"):
         playback.uuid_of("uploads")
@@ -562,7 +564,7 @@ def test_no_uuid_and_several_are_told_apart(play):
 def test_an_answer_of_endless_depth_has_no_uuid(play):
     deep = b'{"job":' * 900 + b"{}" + b"}" * 900
     playback = play(Interaction(Request("GET", f"{API}/agents"), Response(200, (), deep)))
-    with pytest.raises(CassetteError, match="tells of no agent"):
+    with pytest.raises(CassetteError, match="has no agent"):
         playback.uuid_of("agents")
 
 

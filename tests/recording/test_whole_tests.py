@@ -103,7 +103,7 @@ def test_a_mark_that_comes_too_late_is_an_error(pytester, text):
     pytester.makepyfile(f"import pytest\nMARK = pytest.mark.indexjob_cassette('mine')\n{text}")
     result = pytester.runpytest("-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*was added to*when its fixtures were set up already: add it*"])
+    result.stdout.fnmatch_lines(["*was added to*after its fixtures had been set up: add it*"])
 
 
 def test_a_mark_that_a_fixture_adds_before_the_cassette_is_asked_for_works(pytester):
@@ -254,7 +254,7 @@ def test_a_shared_recording_is_rewritten_when_all_that_share_it_passed(suite, wo
     result = suite("BAD = 2" + SHARED, "--indexjob-record=rewrite", *workers)
     result.assert_outcomes(passed=3, failed=1)
     assert (suite.path / "cassettes" / "mine.yaml").read_bytes() == before
-    result.stdout.fnmatch_lines(["*mine.yaml: not every test that shares it passed*"])
+    result.stdout.fnmatch_lines(["*mine.yaml: not every test that records it passed*"])
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite", *workers).assert_outcomes(passed=4)
     assert sorted(numbers(suite), key=int) == ["8", "9", "10", "11"]
     suite("BAD = 9" + SHARED).assert_outcomes(passed=4)

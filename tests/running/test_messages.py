@@ -42,7 +42,7 @@ def test_a_name_that_is_like_no_other_gets_no_suggestion(told):
 
 def test_a_simulator_beside_a_mark(told):
     text = told("@pytest.mark.indexjob_cassette('partial')\ndef test_it(indexjob_simulator): pass")
-    assert "Take away the mark, or the fixture" in text
+    assert "Remove the mark or the fixture" in text
 
 
 def test_the_fixture_without_a_mark(told):
@@ -58,6 +58,74 @@ def test_a_scenario_that_is_no_scenario(told):
 def test_a_fault_that_is_no_fault(told):
     text = told("def test_it(indexjob_simulator): indexjob_simulator.inject(3)")
     assert "Error: there is no fault 3" in text or "TypeError: a fault's name" in text
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("simulator.inject('rate-limit', times='2')", "ValueError: times must be a whole number"),
+        ("simulator.inject('rate-limit', on=3)", "TypeError: on must be the name of a call"),
+        ("simulator.answer('GET', 3)", "ValueError: path must begin with a slash"),
+        ("simulator.answer(3, '/x')", "ValueError: method must be a text such as 'GET', not 3"),
+        (
+            "simulator.answer('GET', '/x', json={1j})",
+            "TypeError: json must be a value that JSON can hold: ",
+        ),
+        ("simulator.plan_database(after='x')", "ValueError: after must be 0 or more seconds"),
+        ("simulator.add_data_source('x')", "there is no knowledge base 'x': make it with"),
+        ("simulator.job('x')", "there is no job 'x'"),
+        ("clock.advance('x')", "TypeError: advance takes a number of seconds, not 'x'"),
+        ("clock.adopt('x')", "TypeError: adopt takes a threading.Thread, not 'x'"),
+    ],
+)
+def test_a_wrong_argument_is_named_at_the_users_line(told, call, said):
+    text = told(f"def test_it(indexjob_simulator, indexjob_clock): indexjob_{call}")
+    assert said in text
+    assert "pytest_indexjob/" not in text.replace("\\", "/")
+
+
+SETTINGS = """
+from pytest_indexjob import IndexJobSettings
+@pytest.fixture(scope="session")
+def indexjob_settings():
+    return {value}
+def test_it(indexjob_client): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("'hidden'", "must return an IndexJobSettings, not a value of type str"),
+        ("IndexJobSettings(token=b'hidden')", "token must be a string or None, not of type bytes"),
+        # A string is a collection of letters, none of which is a secret.
+        ("IndexJobSettings(secrets='hidden')", "secrets must be a tuple of strings"),
+        ("IndexJobSettings(secrets=('hidden', 3))", "not of type tuple of int and str"),
+        ("IndexJobSettings(base_url=3)", "base_url must be a string, not of type int"),
+        ("IndexJobSettings(timeout='x')", "timeout must be a number of seconds above 0, not 'x'"),
+        ("IndexJobSettings(retries=1.5)", "retries must be a whole number of 0 or more, not 1.5"),
+    ],
+)
+def test_wrong_settings_are_told_without_their_values(told, value, said):
+    text = told(SETTINGS.format(value=value))
+    assert said in text
+    assert "INTERNALERROR" not in text
+    assert "pytest_indexjob/" not in text.replace("\\", "/")
+    assert "hidden" not in text
+
+
+@pytest.mark.parametrize("name", ["../x", "x" * 300])
+def test_a_name_that_no_file_can_have_gets_no_advice_to_record_it(told, name):
+    text = told(f"@pytest.mark.indexjob_cassette({name!r})\ndef test_it(): pass")
+    assert "can't be a cassette's name. A name has letters" in text
+    assert "To record it" not in text
+
+
+def test_a_moment_of_the_clock_that_is_none_is_told_once(told):
+    source = "@pytest.mark.parametrize('indexjob_clock', ['x'], indirect=True)\n"
+    text = told(f"{source}def test_it(indexjob_clock): pass")
+    assert "the argument of indexjob_clock must be an RFC 3339 time" in text
+    assert "During handling" not in text
 
 
 # The story.

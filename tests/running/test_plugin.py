@@ -284,7 +284,12 @@ def test_whole():
     requests.get(URL), requests.get(URL)
 """)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*left unplayed, and the mark says strict:", f"*GET {JOB_URL}*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*the mark says strict=True, and these recorded requests were not made:",
+            f"*GET {JOB_URL}*",
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,9 +297,9 @@ def test_whole():
     [
         ('("dine")', "*there is no cassette 'dine'*Did you mean done*"),
         ('("../done")', "*'../done' can't be a cassette's name*"),
-        ('("done", strickt=True)', "*takes cassettes' names and strict=*strickt*"),
-        ("(1)", "*takes cassettes' names and strict=*1*"),
-        ('("done", strict="yes")', "*takes cassettes' names and strict=*yes*"),
+        ('("done", strickt=True)', "*takes names of cassettes, and strict=*strickt*"),
+        ("(1)", "*takes names of cassettes, and strict=*1*"),
+        ('("done", strict="yes")', "*takes names of cassettes, and strict=*yes*"),
         ('("torn")', "*torn.yaml*cut short*"),
     ],
 )

@@ -41,6 +41,32 @@ def test_an_ini_value(run, key, value, wanted):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("indexjob_allowed_hosts", "https://db.example/", "must have names of hosts without *"),
+        ("indexjob_allowed_hosts", "db.example:5432", "must have names of hosts without *"),
+        ("indexjob_kept_headers", "etag:", "must have names of headers, *, not 'etag:'"),
+        ("indexjob_kept_bodies", "csv", "must have content types, *, not 'csv'"),
+        ("indexjob_anonymize", "maybe", "can't be read: invalid truth value 'maybe'"),
+        ("indexjob_kept_headers", "'etag", "can't be read: No closing quotation"),
+        ("indexjob_clock_start", "1e300", "must be an RFC 3339 time *, not '1e300'"),
+        # Milliseconds, which is a moment in the year 56000 or so.
+        ("indexjob_clock_start", "1761872913000", "must be an RFC 3339 time *"),
+    ],
+)
+def test_an_ini_value_that_could_never_do_anything(run, key, value, said):
+    result = run(ini=f"{key} = {value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: the ini key {key} {said}"])
+
+
+def test_ini_values_that_name_hosts_and_types(run):
+    hosts = "indexjob_allowed_hosts = db *.example ::1 2001:db8::2 10.0.0.1"
+    bodies = "indexjob_kept_bodies = text/csv text/* *"
+    run(ini=f"{hosts}\n{bodies}\nindexjob_clock_start = -1").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--indexjob-max-age=soon"], "--indexjob-max-age must be a number of days *"),

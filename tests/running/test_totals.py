@@ -181,8 +181,8 @@ STORY = [
     "*indexing jobs*",
     "*0 s  GET *502*",
     "*IN_PROGRESS  RUNNING *× 36*",
-    "*330 s*4/5 files · 1 failed*",
-    "*340 s*PARTIAL*SUCCEEDED*",
+    "*5 min 30 s*4/5 files · 1 failed*",
+    "*5 min 40 s*PARTIAL*SUCCEEDED*",
     "*the last answer, 200 OK:*",
 ]
 
@@ -276,7 +276,7 @@ def test_the_page_says_why_tests_failed_and_counts_what_they_were_given(suite):
     assert "never <b>green</b>" in reasons["test_in_the_call"]
     assert "<b>green" not in page
     assert reasons["test_in_the_setup"] == "RuntimeError: no disk for /tmp/x"
-    assert "<li>status:FAILED: <strong>1</strong></li>" in page
+    assert "<li>data source FAILED: <strong>1</strong></li>" in page
     assert json.loads((suite.path / "c.json").read_text())["counts"] == {}
 
 

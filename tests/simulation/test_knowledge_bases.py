@@ -138,7 +138,9 @@ def test_named_data_sources_end_each_in_its_own_way(service):
     service.clock.advance(1000)
     assert ends_of(service) == {files.uuid: "UPDATED", pages.uuid: "FAILED"}
     assert service.data_sources[1].last_datasource_indexing_job.failed_item_count == 7
-    with pytest.raises(ValueError, match="ends names 'x', the job has the data sources documents"):
+    with pytest.raises(
+        ValueError, match="ends names 'x', but the job has the data sources documents"
+    ):
         service.start("partial", knowledge_base_uuid=base.uuid, ends={"x": "FAILED"})
 
 
@@ -169,10 +171,10 @@ def test_a_plan_that_does_not_fit_is_told_at_the_end_of_the_test(service):
     service.plan("partial", ends=("UPDATED", "FAILED"))
     status, error = ask(service, "POST", JOBS, {"knowledge_base_uuid": base.uuid})
     assert (status, error["id"]) == (501, "not_implemented")
-    assert "partial: ends names 2 data sources, the job has 1" in error["message"]
+    assert "partial: ends names 2 data sources, but the job has 1" in error["message"]
     assert service.jobs == ()
     (miss,) = service.journal.misses
-    assert "ends names 2 data sources, the job has 1" in str(miss)
+    assert "ends names 2 data sources, but the job has 1" in str(miss)
 
 
 def test_a_stale_read_says_what_was_true_some_seconds_ago(service):

@@ -30,8 +30,8 @@ FAULTS = {
             wait(indexjob_simulator.start("no-changes").uuid)
         """,
         (
-            "the job ended NO_CHANGES and was asked for * more times: the code under test does not"
-            " take NO_CHANGES"
+            "the job ended as NO_CHANGES and was polled * more times: the code under test does not"
+            " treat NO_CHANGES as an end"
         ),
     ),
     "checks its time-out only where there is a phase (the official client)": (
@@ -44,7 +44,7 @@ FAULTS = {
             client.knowledge_bases.indexing_jobs.wait_for_completion(job.uuid, timeout=60)
         """,
         (
-            "the answers hold no phase: code whose time-out is checked only where there is one"
+            "the answers hold no phase: code that checks its time-out only where there is a phase"
             " never stops"
         ),
     ),
@@ -92,7 +92,7 @@ FAULTS = {
         def test_it(indexjob_simulator, indexjob_clock):
             wait(indexjob_simulator.start("completed").uuid)
         """,
-        "the job ended COMPLETED * looks elsewhere than in `job.status` and `job.phase`",
+        "the job ended as COMPLETED * does not read `job.status` and `job.phase`",
     ),
     "is tested with a value that is never sent": (
         """
@@ -116,7 +116,7 @@ FAULTS = {
         def test_it(indexjob_simulator, indexjob_clock):
             wait(indexjob_simulator.start("completed-with-skips").uuid)
         """,
-        "the job ended COMPLETED and was asked for * more times",
+        "the job ended as COMPLETED and was polled * more times",
     ),
     "takes indexed == total for the end": (
         """
@@ -161,7 +161,7 @@ FAULTS = {
         def test_it(indexjob_simulator, indexjob_clock):
             wait(indexjob_simulator.start("cancelled").uuid)
         """,
-        "does not take CANCELLED for an end",
+        "does not treat CANCELLED as an end",
     ),
     "parses times by a fixed format": (
         """

@@ -94,7 +94,7 @@ def test_files_that_nobody_chose_make_room():
         ("partial", {"files": 3, "failed_items": 9}, "failed_items=9.*more than files=3"),
         ("completed", {"failed_items": 1}, "COMPLETED has no failed_items"),
         ("partial", {"failed_items": 0}, "failed_items or skipped_items"),
-        ("failed", {"files": 5, "failed_items": 2}, "none of files=. is indexed"),
+        ("failed", {"files": 5, "failed_items": 2}, "no file is indexed in this scenario"),
         ("completed", {"duration": -1}, "duration must be .* above 0, not -1"),
         ("completed", {"duration": float("inf")}, "duration"),
         ("completed", {"files": -1}, "files must be a whole number"),
@@ -120,7 +120,7 @@ def test_an_unknown_override_is_named():
         ):
             scenarios.get("completed", **{wrong: 3})
     mine = Scenario(name="mine", steps=[Step(at=0, status="PENDING", phase="PENDING")])
-    with pytest.raises(TypeError, match="write files into your own steps"):
+    with pytest.raises(TypeError, match="write files into the steps"):
         Simulator().start(mine, files=3)
 
 
@@ -151,8 +151,8 @@ def test_a_scenario_of_ones_own():
 @pytest.mark.parametrize(
     ("steps", "told"),
     [
-        ([], "needs a first step at 0"),
-        ([(5, "PENDING", "PENDING")], "needs a first step at 0"),
+        ([], "the first step of the scenario .* must have at=0"),
+        ([(5, "PENDING", "PENDING")], "the first step of the scenario .* must have at=0"),
         ([(0, "PENDING", "PENDING"), (0, "IN_PROGRESS", "RUNNING")], "forwards in time"),
         (
             [
@@ -191,7 +191,7 @@ def test_a_recording_makes_a_scenario():
         assert scenario.steps[-1].data_sources[0].skipped_item_count == 2
     with pytest.raises(ValueError, match="no poll of a job"):
         Scenario.from_cassette(shipped_folder() / "not-found.yaml")
-    with pytest.raises(CassetteNotFoundError, match=r"neither a file .* Shipped: cancel, "):
+    with pytest.raises(CassetteNotFoundError, match=r"no file has that path.* Shipped: cancel, "):
         Scenario.from_cassette("tests/cassettes/mine.yaml")
 
 

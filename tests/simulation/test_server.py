@@ -120,7 +120,7 @@ def test_a_poll_moves_the_clock(server):
 def test_a_port_in_use_is_told(server):
     with pytest.raises(OSError, match=f"port {server.port} of 127.0.0.1 is in use: choose another"):
         LoopbackServer(server.answer, port=server.port)
-    with pytest.raises(OSError, match="99999 is no port"):
+    with pytest.raises(OSError, match="the port must be 0 to 65535, not 99999"):
         LoopbackServer(server.answer, port=99999)
 
 

@@ -464,7 +464,7 @@ def test_exchanges_are_folded_and_show_their_bodies(page):
 def test_pointing_at_a_call_shows_it(page):
     page.open(records())
     page.unfold()
-    assert "Point at a call" in page.panel()
+    assert "Point at a call above, tap it" in page.panel()
     ActionChains(page.driver).move_to_element(page.all("#t0 .picture .mark .head")[2]).perform()
     page.until(lambda: "429 too_many_requests" in page.panel())
     assert "GET /v2/gen-ai/indexing_jobs/5c0e1d52… → 429" in page.panel()
@@ -609,3 +609,24 @@ def test_six_thousand_polls_are_drawn_as_few_shapes(page):
     page.open([record(exchanges=polls(*[RUNNING] * 6_000))])
     page.one("#t0 .mark")
     assert page.js("return document.querySelectorAll('#t0 svg *').length") < 100
+
+
+@pytest.mark.slow
+def test_long_stories_are_told_in_hours_and_days(page):
+    life = [*polls(RUNNING, RUNNING, every=5400.0), polls(COMPLETED)[0]._replace(at=172_860.0)]
+    page.open([record_test("test_days", "passed", 75.4, life, redact=Redaction().redact_text)])
+    assert "1 min 15 s" in page.one("#t0 summary").text
+    assert [row.text.splitlines()[0] for row in page.all("#t0 .exchange .at")] == [
+        "0 s to 1 h 30 min",
+        "2 days 1 min",
+    ]
+    labels = [label.text for label in page.all("#t0 svg[role=group] text")]
+    assert {"0 s", "12 h", "1 day", "2 days"} <= set(labels)
+
+
+@pytest.mark.slow
+def test_a_run_without_tests_says_so(page):
+    page.open([], coverage={"matrix": {}, "other": {}})
+    assert page.one("#none").text == "No test of this run used the plugin."
+    assert not page.one(".tools").is_displayed()
+    assert page.all(".coverage") == []

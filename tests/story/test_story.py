@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import re
 import unicodedata
 
@@ -12,6 +13,7 @@ import pytest
 from conftest import COMPLETED, JOB_URL, JOB_UUID, RUNNING, job_answer
 
 from pytest_indexjob.api.errors import CassetteMissError
+from pytest_indexjob.durations import duration_text
 from pytest_indexjob.exchange import Exchange, Request, Response, TransportFault
 from pytest_indexjob.secrecy.redaction import Redaction
 from pytest_indexjob.simulation import faults
@@ -214,12 +216,43 @@ def test_another_error_is_named_by_its_kind():
     assert moment.http == "none"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.0004, "0 s"),
+        (0.25, "0.25 s"),
+        (59.9996, "1 min"),
+        (340, "5 min 40 s"),
+        (3600.5, "1 h 0.5 s"),
+        (86_400, "1 day"),
+        (172_860, "2 days 1 min"),
+        (math.inf, "inf s"),
+    ],
+)
+def test_durations_are_told_in_the_units_that_people_use(seconds, text):
+    assert duration_text(seconds) == text
+
+
+def test_a_long_story_counts_in_days():
+    exchanges = [answered(RUNNING, 0), answered(COMPLETED, 172_800)]
+    lines = story_text(exchanges, [(0, 172_800)]).splitlines()
+    assert lines[1].startswith("2 days  GET")
+    assert lines[1].endswith("slept 2 days")
+
+
+def test_a_long_wait_after_the_rate_limit_is_told_in_hours():
+    limited = Response(429, (("retry-after", "5400"),), b"{}")
+    (moment,) = story([answered(limited, 0)])
+    assert moment.note == "fault: rate limit, retry-after 1 h 30 min"
+
+
 def test_sleeps_stand_where_they_were():
     exchanges = polls(RUNNING, RUNNING, RUNNING, COMPLETED)
     moments = story(exchanges, [(0, 5), (5, 5), (10, 4), (14, 1), (15, 30), (45, 2)])
     assert notes(moments) == ["slept 5 s", "slept 5 s", "slept 32 s"]
     assert moments[-1] == (15, "", "", "", "", "", 2, 47, "slept 32 s")
-    assert notes(story(exchanges, [(0, 1), (5, 0.25)]))[0] == "slept 0.25 to 1 s"
+    assert notes(story(exchanges, [(0, 1), (5, 0.25)]))[0] == "slept 0.25 s to 1 s"
 
 
 def test_sleeps_at_the_same_time_count_once():
@@ -332,9 +365,9 @@ def test_no_exchange_is_no_moment():
 def test_text_has_a_line_for_each_change():
     text = story_text(polls(*[RUNNING] * 93, files(2, 5), COMPLETED))
     assert text.splitlines()[:3] == [
-        "  0 s  GET …/5c0e1d52…  IN_PROGRESS  RUNNING    × 93",  # noqa: RUF001
-        "465 s  GET …/5c0e1d52…  IN_PROGRESS  RUNNING    2/5 files",
-        "470 s  GET …/5c0e1d52…  COMPLETED    SUCCEEDED",
+        "       0 s  GET …/5c0e1d52…  IN_PROGRESS  RUNNING    × 93",  # noqa: RUF001
+        "7 min 45 s  GET …/5c0e1d52…  IN_PROGRESS  RUNNING    2/5 files",
+        "7 min 50 s  GET …/5c0e1d52…  COMPLETED    SUCCEEDED",
     ]
     assert "the last answer, 200 OK:" in text
     assert '"status": "INDEX_JOB_STATUS_COMPLETED"' in text

@@ -574,7 +574,7 @@ LOOP = {
             document({"$ref": "#/components/c"}, components=LOOP),
             r"leads in a circle: '#/components/c'",
         ),
-        (document({"$ref": "#"}), r"a part of it holds itself"),
+        (document({"$ref": "#"}), r"a part of it contains itself"),
         (document({"$ref": "other.yaml#/a"}), r"leads out of it: 'other.yaml#/a'. Bundle it"),
         (document({"$ref": "https://example.com/a"}), r"leads out of it"),
         (document({"$ref": "#/components/z"}), r"leads nowhere: '#/components/z'"),
@@ -620,7 +620,7 @@ def test_a_file_that_is_no_document(tmp_path):
         "paths: {/v2/gen-ai/indexing_jobs: &a {get: {responses: {200: {content: {json: {schema:"
         " *a}}}}}}}"
     )
-    with pytest.raises(IndexJobError, match="a part of it holds itself"):
+    with pytest.raises(IndexJobError, match="a part of it contains itself"):
         load_openapi(path)
 
 

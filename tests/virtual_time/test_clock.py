@@ -261,7 +261,7 @@ def test_it(indexjob_simulator, indexjob_clock):
             "*does not stop: 100 requests in one test (ini key indexjob_max_polls)*",
             "*68 x GET *: status IN_PROGRESS, phase RUNNING",
             "*32 x GET *: status PARTIAL, phase SUCCEEDED",
-            "*hint: the job ended PARTIAL and was asked for 31 more times*",
+            "*hint: the job ended as PARTIAL and was polled 31 more times*",
         ]
     )
     assert str(result.stdout).count("does not stop: 100 requests in one test (ini key") == 1
@@ -293,7 +293,7 @@ def test_it(indexjob_simulator):
 """)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*hint: it never slept on the test's clock: ask for indexjob_clock*"]
+        ["*hint: the code under test never slept on the test's clock: ask for indexjob_clock*"]
     )
 
 
@@ -358,6 +358,6 @@ def test_by_hand(indexjob_simulator, indexjob_clock):
     result.stdout.fnmatch_lines(
         [
             "*does not stop: 72 hours of the test's clock have passed*indexjob_max_hours*",
-            "hint: it made no request since*",
+            "hint: no request was made in this time*",
         ]
     )

@@ -480,6 +480,7 @@ def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
             "*nobody in this test could move for 0.5 real seconds*",
             "*thread MainThread: waits to be notified, at *never.wait()*",
             "*thread helper: waits to be notified*",
+            "hint: look for a wait that no code ends, *",
             "*thread MainThread: waits in its event loop*",
             "*task Task-* waits, at *asyncio.Event().wait()*",
         ]
@@ -539,7 +540,7 @@ def test_a_live_run_is_on_real_time(pytester):
     )
     result = pytester.runpytest("-p", "no:cacheprovider", "--indexjob-live", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*its clock is the real one*"])
+    result.stdout.fnmatch_lines(["*its clock is the real clock*"])
 
 
 def test_a_portal_from_before_the_clock_can_be_adopted(pytester):

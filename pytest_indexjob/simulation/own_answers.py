@@ -47,7 +47,7 @@ class OwnAnswers:
     ) -> None:
         """Keep an answer. Raises ``ValueError`` for what can't be asked, sent or counted."""
         if not isinstance(method, str) or not _METHOD.fullmatch(method):
-            raise ValueError(f"{method!r} is no HTTP method")
+            raise ValueError(f"method must be a text such as 'GET', not {shown(method)}")
         if not isinstance(path, str) or len(path) > _LONGEST_PATH or not _PATH.fullmatch(path):
             raise ValueError(
                 f"path must begin with a slash, have no host and no query, at most {_LONGEST_PATH}"

@@ -166,7 +166,7 @@ def test_other_calls_are_answered_as_they_were_told(suite):
         ("answers", {"method": "GET", "path": "models"}, "path must begin with a slash"),
         ("answers", {"method": "GET", "path": "/{a}{b}"}, "braces only around a whole segment"),
         ("answers", {"method": "GET", "path": "/" * 1001}, "at most 1000 characters"),
-        ("answers", {"method": "GET x", "path": "/"}, "is no HTTP method"),
+        ("answers", {"method": "GET x", "path": "/"}, "a text such as 'GET', not 'GET x'"),
         ("answers", {"method": "GET", "path": "/", "status": 100}, "status must be an HTTP status"),
         ("answers", {"method": "GET", "path": "/", "status": True}, "status must be an HTTP"),
         ("answers", {"method": "GET", "path": "/", "status": 600}, "status must be an HTTP"),

@@ -123,7 +123,8 @@ def test_a_list_of_used_files_that_is_none_is_told(run, tmp_path, text):
     used.write_text(text)
     status, _, told = run("audit", SHIPPED / "completed.yaml", "--used", used)
     assert status == 2
-    assert "used.json is no list of files, as pytest --indexjob-used-file writes it" in told
+    said = "used.json is no list of used recordings: pytest --indexjob-used-file=FILE writes such"
+    assert said in told
 
 
 def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):

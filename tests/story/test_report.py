@@ -433,8 +433,8 @@ def test_a_database_has_a_band_of_its_own(page):
     assert classes == ["band run", "band good", "band run", "band run"]
     assert [band.text for band in bands[:2]] == ["CREATING", "ONLINE"]
     described = page.js("return document.querySelector('#t0 svg[role=img] desc').textContent")
-    told = "Database of manuals: CREATING from 0 s, ONLINE from 120 s."
-    assert described == f"{told} Status IN_PROGRESS from 180 s."
+    told = "Database of manuals: CREATING from 0 s, ONLINE from 2 min."
+    assert described == f"{told} Status IN_PROGRESS from 3 min."
     chips = [chip.text for chip in page.all(".test > summary .chip")]
     assert chips == ["passed", "IN_PROGRESS", "passed", "IN_PROGRESS", "passed", "ONLINE"]
     labels = [label.text for label in page.all("#t0 svg[role=group] .small")]

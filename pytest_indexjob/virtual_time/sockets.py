@@ -52,6 +52,8 @@ class Sockets:
         self._inside_patience = inside_patience
         self._talks: dict[int, _Talk] = {}
         self._hearing: dict[int, _Talk] = {}
+        # Called before a thread waits in a socket in real time.
+        self.on_real_wait: Callable[[], None] = lambda: None
         # The addresses at which threads of the test listen.
         self._served: set[Any] = set()
 
@@ -144,6 +146,7 @@ class Sockets:
         def hear(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
             if sock.gettimeout() and self._is_served(sock) and not wait(sock):
                 raise TimeoutError("timed out")
+            self.on_real_wait()
             ident, talk = _thread.get_ident(), self._talk(sock)
             self._hearing[ident] = talk
             try:

@@ -46,6 +46,7 @@ class TimePatches:
         self.clock = clock
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
         self._watchdog = Watchdog(self.timeline)
+        self.timeline.sockets.on_real_wait = self._watchdog.start
         self._real = real
         self._replacements = Replacements()
         self._time_functions = TimeFunctions()
@@ -84,7 +85,6 @@ class TimePatches:
             self.clock.timeline = self.timeline
             self._locks.enter_context(threads.TestLocks(self.timeline))
             self.timeline.start()
-            self._watchdog.start()
             _active.add(self)
         except BaseException:
             self.stop()
@@ -167,6 +167,7 @@ class TimePatches:
             *threads.patches(timeline, self.clock.keep_wait),
             *event_loops.patches(timeline, moved, self.clock.keep_sleep),
             *children.patches(timeline),
+            *self._watchdog.patches(),
         ]
 
     def _recording_patches(self) -> list[tuple[Any, str, Any]]:

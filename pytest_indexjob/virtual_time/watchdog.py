@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
+import multiprocessing.connection
+import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_indexjob.replacements import original
 from pytest_indexjob.virtual_time.sockets import is_in
 from pytest_indexjob.virtual_time.timeline import Timeline
 
@@ -19,13 +25,21 @@ _LONGEST_PAUSE = 0.5
 _SIGNAL = signal.SIGURG
 # In these the main thread waits for a person.
 _DEBUGGERS = ("pdb", "cmd", "code")
+# Functions in which a main thread may sit for ever, beside those by which a socket hears.
+_REAL_WAITS = (
+    (socket.socket, "accept"),
+    (os, "read"),
+    (multiprocessing.connection.Connection, "_recv"),
+    (signal, "sigwaitinfo"),
+)
 
 
 class Watchdog:
     """Fails a test whose main thread sits in a real wait in which nobody can move.
 
     The signal ends the wait, and its handler raises the failure. Only where the system tells what
-    a thread does (Linux).
+    a thread does (Linux). The thread that looks begins with the test's first real wait: most tests
+    have none, and a thread more is what Python warns of when a process forks.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -36,9 +50,25 @@ class Watchdog:
         # Where the main thread sits.
         self._place: tuple[int, int] | None = None
 
+    def patches(self) -> Iterator[tuple[Any, str, Any]]:
+        """What to put in the place of functions that may wait for ever."""
+        for owner, name in _REAL_WAITS:
+            if hasattr(owner, name):
+                yield owner, name, self._looked_at(original(owner, name))
+
+    def _looked_at(self, real: Any) -> Any:
+        @functools.wraps(real)
+        def wait(*args: Any, **kwargs: Any) -> Any:
+            self.start()
+            return real(*args, **kwargs)
+
+        return wait
+
     def start(self) -> None:
-        """Begin to look, from a thread that no test sees."""
-        if threading.current_thread() is not self._main or not Path("/proc/self/task").exists():
+        """Begin to look after the main thread, which calls, from a thread that no test sees."""
+        if self._stopped is not None or _thread.get_ident() != self._main.ident:
+            return
+        if not Path("/proc/self/task").exists():
             return
         self._before = signal.signal(_SIGNAL, self._tell)
         self._stopped = _allocate_lock()

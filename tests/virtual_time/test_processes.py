@@ -170,3 +170,23 @@ def test_a_child_that_somebody_looks_at_holds_time_for_a_while_only():
         patches.stop()
         service.kill()
         service.wait()
+
+
+def test_the_clock_starts_no_thread_of_which_a_fork_warns(pytester):
+    pytester.makepyfile(
+        """
+        import os, warnings
+
+        def test_it(indexjob_clock):
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                child = os.fork()
+                if not child:
+                    os._exit(0)
+                os.waitpid(child, 0)
+            assert warned == []
+        """
+    )
+    # A process of its own, which has no other threads either.
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(passed=1)

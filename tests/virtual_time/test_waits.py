@@ -449,14 +449,14 @@ def test_uvloop_is_on_the_timeline(clock):
 # Whole tests.
 
 
-def run(pytester, text, *, ini=""):
+def run(pytester, text, *, ini="", alone=False):
     pytester.makeini(f"[pytest]\n{ini}\n")
     pytester.makepyfile(text)
-    return pytester.runpytest("-p", "no:cacheprovider")
+    # Alone, without threads of the tests before.
+    pytest_of = pytester.runpytest_subprocess if alone else pytester.runpytest
+    return pytest_of("-p", "no:cacheprovider")
 
 
-# The inner test's helper thread ends with an error, maybe only after the inner run.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
     result = run(
         pytester,
@@ -473,6 +473,7 @@ def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
             asyncio.run(main())
         """,
         ini="indexjob_stuck_after = 0.5\nfilterwarnings = ignore",
+        alone=True,
     )
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -92,6 +93,24 @@ def _no_ci(monkeypatch):
     this variable."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.delenv("BUILD_NUMBER", raising=False)
+
+
+@contextlib.contextmanager
+def ticking_thread(seconds):
+    """A thread that waits again and again, so that virtual time moves unless something holds it."""
+    stop = threading.Event()
+
+    def tick():
+        while not stop.wait(seconds):
+            pass
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class LoopbackServer:

@@ -301,6 +301,7 @@ def test_any_data_source_is_valid_and_goes_over_the_wire_and_back(sources):
         assert [name for name in parts.SOURCE_KINDS if name in wire] == [source.kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", parts.SOURCE_KINDS)
 def test_data_sources_are_of_each_kind(kind):
     found = smallest(knowledge_base_data_sources(), lambda source: source.kind == kind)
@@ -308,6 +309,7 @@ def test_data_sources_are_of_each_kind(kind):
     assert found == KnowledgeBaseDataSource(uuid=found.uuid, **fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [*IndexingJobStatus][1:], ids=repr)
 def test_knowledge_bases_have_a_last_job_of_each_status(status):
     found = smallest(

@@ -23,26 +23,14 @@ def run(pytester, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "wanted"),
-    [
-        ("indexjob_max_polls", "many", "a number of 1 or more"),
-        ("indexjob_max_polls", "0", "a number of 1 or more"),
-        ("indexjob_max_polls", "inf", "a number of 1 or more"),
-        ("indexjob_max_hours", "-3", "a number above 0"),
-        ("indexjob_max_hours", "nan", "a number above 0"),
-    ],
-)
-def test_an_ini_value(run, key, value, wanted):
-    result = run(ini=f"{key} = {value}")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: the ini key {key} must be {wanted}, not '{value}'"])
-    assert "Traceback" not in result.stderr.str()
-    assert "test_one" not in result.stdout.str()
-
-
-@pytest.mark.parametrize(
     ("key", "value", "said"),
     [
+        ("indexjob_max_polls", "many", "must be a number of 1 or more, not 'many'"),
+        ("indexjob_max_polls", "0", "must be a number of 1 or more, not '0'"),
+        ("indexjob_max_polls", "inf", "must be a number of 1 or more, not 'inf'"),
+        ("indexjob_max_hours", "-3", "must be a number above 0, not '-3'"),
+        ("indexjob_max_hours", "nan", "must be a number above 0, not 'nan'"),
+        # These could never do anything.
         ("indexjob_allowed_hosts", "https://db.example/", "must have names of hosts without *"),
         ("indexjob_allowed_hosts", "db.example:5432", "must have names of hosts without *"),
         ("indexjob_kept_headers", "etag:", "must have names of headers, *, not 'etag:'"),
@@ -54,10 +42,12 @@ def test_an_ini_value(run, key, value, wanted):
         ("indexjob_clock_start", "1761872913000", "must be an RFC 3339 time *"),
     ],
 )
-def test_an_ini_value_that_could_never_do_anything(run, key, value, said):
+def test_an_ini_value(run, key, value, said):
     result = run(ini=f"{key} = {value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: the ini key {key} {said}"])
+    assert "Traceback" not in result.stderr.str()
+    assert "test_one" not in result.stdout.str()
 
 
 def test_ini_values_that_name_hosts_and_types(run):

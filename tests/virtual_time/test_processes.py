@@ -10,11 +10,11 @@ import pickle
 import queue
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 import trio
+from conftest import ticking_thread
 
 from pytest_indexjob import VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
@@ -104,22 +104,6 @@ def test_a_function_that_is_sent_to_a_process_is_the_real_one(clock):
 CHILD = [sys.executable, "-c", "import time; time.sleep(0.3); print(1)"]
 
 
-def beside_a_ticking_thread(work):
-    stop = threading.Event()
-
-    def tick():
-        while not stop.wait(60):
-            pass
-
-    thread = threading.Thread(target=tick)
-    thread.start()
-    try:
-        work()
-    finally:
-        stop.set()
-        thread.join()
-
-
 def wait_by_looks():
     with subprocess.Popen(CHILD, stdout=subprocess.DEVNULL) as child:
         while child.poll() is None:
@@ -153,7 +137,8 @@ def limit_around_a_pipe():
     "work", [wait_by_looks, wait_by_waitpid, limit_of_trio, limit_around_a_pipe]
 )
 def test_whoever_waits_for_a_child_holds_time(work, clock):
-    beside_a_ticking_thread(work)
+    with ticking_thread(60):
+        work()
     assert clock.elapsed < 60
 
 

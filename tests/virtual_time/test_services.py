@@ -15,6 +15,7 @@ import httpx
 import pytest
 import requests
 import trio
+from conftest import ticking_thread
 
 from pytest_indexjob import VirtualClock
 from pytest_indexjob.virtual_time.time_patches import TimePatches
@@ -66,22 +67,6 @@ async def connection_beside_a_ticking_task(service):
     writer.close()
 
 
-@contextlib.contextmanager
-def socket_beside_a_ticking_thread(service):
-    stop = threading.Event()
-
-    def tick():
-        while not stop.wait(1):
-            pass
-
-    thread = threading.Thread(target=tick)
-    thread.start()
-    with socket.create_connection(service) as connection:
-        yield connection
-        stop.set()
-        thread.join()
-
-
 def test_a_request_of_a_task_in_flight_holds_time(service):
     async def main():
         async with connection_beside_a_ticking_task(service) as (reader, writer):
@@ -101,7 +86,8 @@ def test_a_request_of_a_task_in_flight_holds_time(service):
 def test_a_request_of_a_thread_in_flight_holds_time(service):
     with (
         clock_with(stuck_after=60) as clock,
-        socket_beside_a_ticking_thread(service) as connection,
+        ticking_thread(1),
+        socket.create_connection(service) as connection,
     ):
         for _ in range(2):
             connection.sendall(b"1.5\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -104,11 +104,18 @@ def _written(value: Any) -> bytes:
 
 def _checked_headers(headers: Headers | Mapping[str, str]) -> Headers:
     """The headers as pairs. Raises ``ValueError`` for a header that can't be sent."""
-    pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    if not isinstance(pairs, Collection) or isinstance(pairs, str | bytes):
+        raise ValueError("headers must be a mapping or pairs of a name and a value")
     for pair in pairs:
-        are_texts = len(pair) == 2 and all(isinstance(each, str) for each in pair)
-        if not are_texts or not _HEADER_NAME.fullmatch(pair[0]):
-            raise ValueError(f"the header {pair[0]!r} can't be sent")
-        if not _HEADER_VALUE.fullmatch(pair[1]):
-            raise ValueError(f"the header {pair[0]!r} can't be sent")
-    return pairs
+        match pair:
+            case (str(name), str(value)) if _HEADER_NAME.fullmatch(name):
+                can_be_sent = bool(_HEADER_VALUE.fullmatch(value))
+            case (name, _):
+                can_be_sent = False
+            case _:
+                raise ValueError("headers must be a mapping or pairs of a name and a value")
+        if not can_be_sent:
+            # Without the value, which may be secret.
+            raise ValueError(f"the header {shown(name)} can't be sent")
+    return tuple(pairs)

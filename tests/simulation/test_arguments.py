@@ -119,6 +119,11 @@ def test_a_fault_strikes_calls_that_there_are(service):
         ({"status": "200"}, "status must be an HTTP status"),
         ({"status": 100}, "status must be an HTTP status"),
         ({"headers": [("x", 5)]}, "the header 'x' can't be sent"),
+        ({"headers": [(5, "x")]}, "the header 5 can't be sent"),
+        ({"headers": 5}, "headers must be a mapping or pairs of a name and a value"),
+        ({"headers": "x: y"}, "headers must be a mapping or pairs"),
+        ({"headers": [()]}, "headers must be a mapping or pairs"),
+        ({"headers": [5]}, "headers must be a mapping or pairs"),
         ({"headers": {"x": "a\r\nb: c"}}, "the header 'x' can't be sent"),
     ],
 )

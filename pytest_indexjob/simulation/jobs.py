@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
+import operator
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -397,17 +398,17 @@ class Jobs(Resource):
         return {name: value for name, value in wire.items() if name not in scenario.omit}
 
     def _wire_sources(self, job: Job, step: Step) -> list[dict[str, Any]]:
-        """The data sources, each written once for all that differ by their uuid alone."""
+        """The data sources, written once for neighbours that differ by their uuid alone."""
         # Data sources that are the same objects in every step were seen and ended together.
         lives = itertools.zip_longest(*(each.data_sources for each in job.scenario.steps))
-        made: dict[tuple[int, ...], dict[str, Any]] = {}
+        before: tuple[IndexedDataSource | None, ...] = ()
+        wire: dict[str, Any] = {}
         wires = []
         for at, (source, life) in enumerate(zip(step.data_sources, lives, strict=False)):
-            key = (id(source), *map(id, life))
-            if key not in made:
-                span = _span(job.scenario, step, at)
-                made[key] = self._wire_source(job, source, *span)
-            wires.append(made[key] | {"data_source_uuid": job.data_source_uuid(at, source)})
+            if not wire or any(map(operator.is_not, life, before)):
+                wire = self._wire_source(job, source, *_span(job.scenario, step, at))
+                before = life
+            wires.append(wire | {"data_source_uuid": job.data_source_uuid(at, source)})
         return wires
 
     def _wire_source(

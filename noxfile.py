@@ -47,6 +47,15 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def coverage(session: nox.Session) -> None:
+    """Hold the branch coverage of the whole suite."""
+    session.install("-e", ".[test,browser,foreign,lint]")
+    session.run("coverage", "run", "-m", "pytest", "-q", "-n", "2", "-m", "", *session.posargs)
+    session.run("coverage", "combine", "-q")
+    session.run("coverage", "report")
+
+
+@nox.session(python=PYTHONS[0])
 def lint(session: nox.Session) -> None:
     """Lint and format."""
     session.install("-e", ".[lint]")

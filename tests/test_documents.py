@@ -95,6 +95,7 @@ def test_every_example_of_hypothesis_runs_cold_and_warm(pytester, block):
         done.assert_outcomes(passed=block.count("def test_"))
 
 
+@pytest.mark.slow
 def test_every_python_block_passes_mypy(tmp_path):
     """Strictly, but for signatures without types: tests are mostly written so."""
     pytest.importorskip("mypy", reason="needs mypy: pip install '.[lint]'")

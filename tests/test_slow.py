@@ -23,6 +23,7 @@ def suite(pytester):
     return lambda *options: pytester.runpytest("-p", "no:cacheprovider", *options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
 def test_a_run_says_how_many_slow_tests_it_left_out(suite, workers):
     result = suite(*workers)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 CLIENTS = "aiohttp", "httpx", "vcr", "requests"
 URL = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"
 HEADERS = {"Authorization": "Bearer any"}
@@ -33,6 +35,7 @@ def loaded(output):
     return set(line.partition("LOADED")[2].split())
 
 
+@pytest.mark.slow
 def test_a_simulated_test_loads_only_the_client_that_it_uses(tmp_path):
     source = f"""
         def test_it(indexjob_simulator, indexjob_clock):
@@ -100,6 +103,7 @@ IMPORTED_BY = """
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_the_test_imports_is_answered(tmp_path):
     for client in ("httpx", "requests"):
         assert "2 passed" in run(tmp_path, f"CLIENT = {client!r}\n" + textwrap.dedent(IMPORTED_BY))
@@ -142,6 +146,7 @@ def test_a_client_that_a_test_imported_is_as_it_was_made_afterwards(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_vcrpy_first_imported_in_a_test_finds_the_real_functions(tmp_path):
     run(
         tmp_path,

@@ -380,6 +380,7 @@ MOCKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOCKS)
 def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name):
     get, setup = MOCKS[name]
@@ -392,6 +393,7 @@ def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name)
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_pytest_httpx_answers_what_it_was_told_and_ours_the_rest(pytester):
     pytest.importorskip("pytest_httpx", reason="needs pytest-httpx: pip install pytest-httpx")
     setup = "    yield\n"

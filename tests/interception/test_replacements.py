@@ -3,6 +3,8 @@ its test."""
 
 from __future__ import annotations
 
+import pytest
+
 from pytest_indexjob.replacements import Replacements, original
 
 # In each, the test's own patch is made after the plugin's and undone after it, and so brings the
@@ -34,6 +36,7 @@ def assert_pass(pytester, *sources):
     result.assert_outcomes(passed=source.count("def test_"))
 
 
+@pytest.mark.slow
 def test_time_is_real_again_after_a_patch_laid_over_it(pytester):
     assert_pass(
         pytester,
@@ -48,6 +51,7 @@ def test_without_the_plugin():
     )
 
 
+@pytest.mark.slow
 def test_the_next_clock_takes_the_place_of_one_that_a_patch_brought_back(pytester):
     assert_pass(
         pytester,
@@ -62,6 +66,7 @@ def test_with_a_clock_of_its_own(indexjob_clock):
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_guarded_or_answered_after_a_patch_laid_over_it(pytester):
     assert_pass(
         pytester,
@@ -90,6 +95,7 @@ def test_with_a_simulator_of_its_own(indexjob_simulator):
     )
 
 
+@pytest.mark.slow
 def test_a_module_first_imported_under_virtual_time_follows_the_clock_of_each_test(pytester):
     pytester.makepyfile(poller="from time import monotonic, sleep as pause\n")
     assert_pass(
@@ -115,6 +121,7 @@ def test_without_one():
     )
 
 
+@pytest.mark.slow
 def test_a_patch_found_in_place_hides_no_real_function_from_this_clock_or_the_next(pytester):
     pytester.makepyfile(poller="from time import sleep as pause\n")
     assert_pass(

@@ -340,6 +340,7 @@ def assert_same_errors(plain, recorded):
         assert set(chain) <= set(recorded[client]), (client, chain, recorded[client])
 
 
+@pytest.mark.slow
 def test_a_self_made_authority_that_the_client_trusts(both, service, context, authority, pytester):
     base = f"https://127.0.0.1:{service.http(context)}"
     assert_answered(*both(base, RECORD, ca=str(authority.folder / "ca.pem")))
@@ -350,6 +351,7 @@ def test_a_self_made_authority_that_the_client_trusts(both, service, context, au
     assert [status for status, _ in replayed.values()] == [200] * 6
 
 
+@pytest.mark.slow
 def test_a_client_that_verifies_nothing(both, service, context):
     assert_answered(*both(f"https://127.0.0.1:{service.http(context)}", RECORD, ca=False))
 
@@ -415,6 +417,7 @@ def test_a_connection_that_breaks(both, service, serve):
     assert_same_errors(*both(f"http://127.0.0.1:{service.raw(serve)}", RECORD))
 
 
+@pytest.mark.slow
 def test_a_time_out(both, service):
     plain, recorded = both(f"http://127.0.0.1:{service.raw(silent)}", RECORD, timeout=0.3)
     assert_same_errors(plain, recorded)

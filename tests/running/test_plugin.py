@@ -455,6 +455,7 @@ def test_{at}(indexjob_client, indexjob_cassette):
     suite(source, "-n", "2").assert_outcomes(passed=8)
 
 
+@pytest.mark.slow
 def test_a_failure_in_parallel_is_told_whole(suite):
     result = suite(
         """
@@ -527,6 +528,7 @@ def test_an_unused_plugin_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_use_the_plugin_loads_nothing_heavy(pytester):
     pytester.makepyfile("""
 import sys

@@ -131,6 +131,7 @@ def test_crash(indexjob_simulator):
     assert read(suite.path / "one.json") == read(suite.path / "many.json")
 
 
+@pytest.mark.slow
 def test_a_run_under_its_aim_fails(suite):
     passing = WEAK.replace("assert False", "pytest.skip()")
     for aim, status in ((10, 0), (99, 1), (0, 0), (100, 1)):
@@ -191,6 +192,7 @@ def test_a_failing_test_tells_its_story(suite):
     suite(FAILING).stdout.fnmatch_lines(STORY)
 
 
+@pytest.mark.slow
 def test_the_story_comes_through_xdist_and_into_junit(suite):
     suite(FAILING, "-n", "1", "--junit-xml=j.xml").stdout.fnmatch_lines(STORY)
     text = ET.parse(suite.path / "j.xml").find(".//failure").text
@@ -198,6 +200,7 @@ def test_the_story_comes_through_xdist_and_into_junit(suite):
     assert "\x1b" not in text
 
 
+@pytest.mark.slow
 def test_the_story_fits_the_terminal_and_has_its_colors(suite, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     lines = suite(FAILING).stdout.lines
@@ -280,6 +283,7 @@ def test_the_page_says_why_tests_failed_and_counts_what_they_were_given(suite):
     assert json.loads((suite.path / "c.json").read_text())["counts"] == {}
 
 
+@pytest.mark.slow
 def test_the_page_is_written_though_the_run_is_interrupted(suite, pytester):
     run_apart = pytester.runpytest_subprocess
     text = WEAK + "\ndef test_last(): raise KeyboardInterrupt\n"

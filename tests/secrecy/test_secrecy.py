@@ -309,6 +309,7 @@ def test_it(client, way, ends):
 """
 
 
+@pytest.mark.slow
 def test_what_a_client_sent_is_taken_out_of_everything_where_it_is_echoed(
     pytester, loopback, monkeypatch
 ):
@@ -422,6 +423,7 @@ class TestCase(unittest.TestCase):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "xdist"])
 def test_no_secret_is_in_what_pytest_tells_beside_its_reports(pytester, monkeypatch, workers):
     monkeypatch.setenv("SOME_PASSWORD", SIMPLE)

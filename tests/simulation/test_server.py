@@ -179,6 +179,7 @@ print(job.status)
 """
 
 
+@pytest.mark.slow
 def test_the_official_client_in_another_process_by_its_variables(server):
     server.step_per_poll = 50.0
     job = server.simulator.start("partial")
@@ -189,6 +190,7 @@ def test_the_official_client_in_another_process_by_its_variables(server):
     assert done.stdout.strip() == "INDEX_JOB_STATUS_PARTIAL"
 
 
+@pytest.mark.slow
 def test_pydo_by_plain_http_needs_a_policy_of_its_own(server):
     def client_of(module, **options):
         return module.Client("any", endpoint=server.url, **options)
@@ -210,6 +212,7 @@ def test_pydo_by_plain_http_needs_a_policy_of_its_own(server):
     assert asyncio.run(total()) == 1
 
 
+@pytest.mark.slow
 def test_the_fixture_serves_simulator_and_recording(pytester):
     pytester.makepyfile("""
         import httpx, pytest

@@ -234,17 +234,18 @@ def test_beyond_the_limits_ends_of_stories_are_kept(tmp_path):
     assert (len(tests[-1][4]), tests[-1][2], tests[-1][3]) == (10, 390, 5)
 
 
+@pytest.fixture(scope="module")
 def large():
     """Tests whose bodies are more than a report holds."""
     return [
-        record(f"test_{at}", exchanges=polls(job_answer(text=f"{at}" * 3_000)))
+        record(f"test_{at}", exchanges=polls(job_answer(text=f"{at} of many " * 1_000)))
         for at in range(1_000, 1_600)
     ]
 
 
 @pytest.mark.slow
-def test_beyond_the_limits_bodies_are_left_out(tmp_path):
-    write_report(tmp_path / "report.html", large())
+def test_beyond_the_limits_bodies_are_left_out(tmp_path, large):
+    write_report(tmp_path / "report.html", large)
     assert (tmp_path / "report.html").stat().st_size < 10_000_000
     tests = data_of((tmp_path / "report.html").read_text())["tests"]
     assert (tests[0][4][0][-2], tests[-1][4][0][-2]) == (0, -2)
@@ -536,8 +537,8 @@ def test_what_is_left_out_is_said(page):
 
 
 @pytest.mark.slow
-def test_a_body_that_was_left_out_is_said(page):
-    page.open(large(), fragment="#t599")
+def test_a_body_that_was_left_out_is_said(page, large):
+    page.open(large, fragment="#t599")
     page.one("#t599 .exchange > summary").click()
     assert page.one("#t599 .absent").text.startswith("Left out")
 

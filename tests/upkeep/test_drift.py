@@ -99,6 +99,7 @@ def test_every_call_is_known_by_its_method_and_path(name):
     assert sorted(it.name for it in CONTRACT if "." not in it.name) == sorted(CALLS)
 
 
+@pytest.mark.slow
 def test_the_schemas_take_what_the_service_sends_and_nothing_of_another_type():
     for it in CONTRACT:
         jsonschema.Draft202012Validator.check_schema(json_schema(it))

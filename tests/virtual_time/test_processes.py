@@ -61,6 +61,7 @@ def test_a_process_that_lives_longer_than_its_limit(clock, context):
     process.join()
 
 
+@pytest.mark.slow
 def test_pools_of_processes_hold_time(clock, context):
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         assert executor.submit(work, 0.3).result(600) == 0.3
@@ -85,6 +86,7 @@ def test_a_pool_beside_a_ticking_task(clock):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_queue_between_processes(clock, context):
     results = context.Queue()
     process = context.Process(target=put, args=(results,))
@@ -157,6 +159,7 @@ def test_a_child_that_somebody_looks_at_holds_time_for_a_while_only():
         service.wait()
 
 
+@pytest.mark.slow
 def test_the_clock_starts_no_thread_of_which_a_fork_warns(pytester):
     pytester.makepyfile(
         """

@@ -67,6 +67,7 @@ async def connection_beside_a_ticking_task(service):
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_request_of_a_task_in_flight_holds_time(service):
     async def main():
         async with connection_beside_a_ticking_task(service) as (reader, writer):
@@ -83,6 +84,7 @@ def test_a_request_of_a_task_in_flight_holds_time(service):
         asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_request_of_a_thread_in_flight_holds_time(service):
     with (
         clock_with(stuck_after=60) as clock,
@@ -151,6 +153,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("get", "late"),
     [(httpx.get, httpx.ReadTimeout), (requests.get, requests.ReadTimeout)],

@@ -39,6 +39,7 @@ def run(pytester, text):
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told what a thread does")
 def test_whatever_the_main_thread_sits_in_it_is_told(pytester):
     tests = [f"def test_{name}(indexjob_clock):\n    {wait}\n" for name, wait in STUCK.items()]
@@ -70,6 +71,7 @@ def test_wait_0(indexjob_clock):
 """
 
 
+@pytest.mark.slow
 def test_more_ways_to_spin_are_told_as_endless(pytester):
     result = run(pytester, SPINS)
     result.assert_outcomes(failed=2)
@@ -115,6 +117,7 @@ def test_alarm_without_a_handler(indexjob_clock):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
 def test_who_works_or_waits_for_a_child_is_not_stuck(pytester):
     result = run(pytester, NOT_STUCK)

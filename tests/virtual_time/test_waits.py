@@ -457,6 +457,7 @@ def run(pytester, text, *, ini="", alone=False):
     return pytest_of("-p", "no:cacheprovider")
 
 
+@pytest.mark.slow
 def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
     result = run(
         pytester,
@@ -689,6 +690,7 @@ def test_a_wait_for_a_portal_from_before_the_clock_is_given_a_hint(pytester):
     )
 
 
+@pytest.mark.slow
 def test_uvloop_imported_after_the_clock_began_is_refused(pytester):
     pytester.makepyfile(
         """

@@ -43,6 +43,23 @@ hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, de
 hypothesis.settings.register_profile("thorough", max_examples=500, deadline=None)
 hypothesis.settings.load_profile("quick")
 
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """pytester, whose inner runs load no other plugin that happens to be installed: to load them
+    takes two thirds of a run."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p indexjob")
+    return pytester
+
+
+@pytest.fixture
+def installed_plugins(pytester, monkeypatch):
+    """The inner runs of this test load every plugin that is installed, as a user's run does."""
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+
+
 SLOW = pytest.StashKey[int]()
 
 

@@ -25,6 +25,7 @@ def suite(pytester):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n1",)])
+@pytest.mark.usefixtures("installed_plugins")
 def test_a_run_says_how_many_slow_tests_it_left_out(suite, workers):
     result = suite(*workers)
     result.assert_outcomes(passed=1, deselected=0 if workers else 2)

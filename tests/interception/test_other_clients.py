@@ -382,6 +382,7 @@ MOCKS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MOCKS)
+@pytest.mark.usefixtures("installed_plugins")
 def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name):
     get, setup = MOCKS[name]
     module = name.split()[0]
@@ -394,6 +395,7 @@ def test_another_mock_answers_what_it_was_told_and_ours_the_rest(pytester, name)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
 def test_pytest_httpx_answers_what_it_was_told_and_ours_the_rest(pytester):
     pytest.importorskip("pytest_httpx", reason="needs pytest-httpx: pip install pytest-httpx")
     setup = "    yield\n"

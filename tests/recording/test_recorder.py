@@ -139,6 +139,7 @@ def test_it(indexjob_client):
     assert len(requests) == len(load(cassette(suite, "mine")).interactions)
 
 
+@pytest.mark.usefixtures("installed_plugins")
 def test_pytest_recording_reads_it(suite):
     suite(ONE, "--indexjob-record=once").assert_outcomes(passed=1)
     suite.server.stop()
@@ -510,6 +511,7 @@ def test_a_time_of_recording_that_can_not_be_read_does_not_pass_for_a_new_one(su
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
 def test_workers_that_share_a_recording_lose_nothing(suite):
     text = """
 @pytest.mark.parametrize("n", range(8))

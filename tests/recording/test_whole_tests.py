@@ -247,6 +247,7 @@ def test_it(n):
 
 
 @pytest.mark.parametrize("workers", [(), pytest.param(("-n2",), marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("installed_plugins")
 def test_a_shared_recording_is_rewritten_when_all_that_share_it_passed(suite, workers):
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite", *workers).assert_outcomes(passed=4)
     assert sorted(numbers(suite)) == ["0", "1", "2", "3"]
@@ -297,6 +298,7 @@ def pytest_runtest_teardown(item):
     ],
 )
 @pytest.mark.parametrize("moment", KILLED)
+@pytest.mark.usefixtures("installed_plugins")
 def test_a_killed_rewrite_leaves_the_shared_recording_and_nothing_else(
     suite, pytester, moment, workers
 ):

@@ -127,6 +127,7 @@ def test_a_list_of_used_files_that_is_none_is_told(run, tmp_path, text):
     assert said in told
 
 
+@pytest.mark.usefixtures("installed_plugins")
 def test_audit_knows_the_files_that_no_test_used(run, tmp_path, pytester):
     folder = pytester.path / "cassettes"
     folder.mkdir()

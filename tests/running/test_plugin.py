@@ -130,6 +130,7 @@ def test_it(started, database):
 """).assert_outcomes(passed=1)
 
 
+@pytest.mark.usefixtures("installed_plugins")
 def test_async_tests_are_answered(suite):
     suite("""
 import aiohttp, httpx
@@ -443,6 +444,7 @@ def test_it(indexjob_client, indexjob_cassette):
     result.stdout.fnmatch_lines(["*COMPLETED*", "*never sends*"])
 
 
+@pytest.mark.usefixtures("installed_plugins")
 def test_the_same_in_parallel(suite):
     source = "".join(
         f"""
@@ -456,6 +458,7 @@ def test_{at}(indexjob_client, indexjob_cassette):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
 def test_a_failure_in_parallel_is_told_whole(suite):
     result = suite(
         """
@@ -470,6 +473,7 @@ def test_it():
     result.stdout.fnmatch_lines(["*CassetteMissError: no recorded answer fits the request*"])
 
 
+@pytest.mark.usefixtures("installed_plugins")
 def test_pytest_recording_works_beside(suite, pytester):
     folder = pytester.path / "cassettes" / "test_it"
     folder.mkdir()

@@ -101,6 +101,7 @@ def test_a_weak_suite_is_shown_what_it_never_served(suite):
         pytest.param(["-n", "2", "--dist=loadfile"], marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("installed_plugins")
 def test_workers_add_up_to_the_same(suite, options):
     suite(WEAK, "--indexjob-coverage-file=one.json", "--indexjob-used-file=one-used.json")
     suite(
@@ -120,6 +121,7 @@ def test_workers_add_up_to_the_same(suite, options):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
 def test_a_crashed_worker_takes_only_its_own_test_with_it(suite):
     crash = """
 def test_crash(indexjob_simulator):
@@ -193,6 +195,7 @@ def test_a_failing_test_tells_its_story(suite):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
 def test_the_story_comes_through_xdist_and_into_junit(suite):
     suite(FAILING, "-n", "1", "--junit-xml=j.xml").stdout.fnmatch_lines(STORY)
     text = ET.parse(suite.path / "j.xml").find(".//failure").text
@@ -242,6 +245,7 @@ def test_a_test_that_did_not_use_the_plugin_has_no_story(suite):
 
 
 @pytest.mark.parametrize("options", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("installed_plugins")
 def test_the_page_shows_every_test_that_used_the_plugin(suite, options):
     result = suite(WEAK, "--indexjob-report=out/page.html", *options)
     result.stdout.fnmatch_lines(["page: out/page.html"])

@@ -425,6 +425,7 @@ class TestCase(unittest.TestCase):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "xdist"])
+@pytest.mark.usefixtures("installed_plugins")
 def test_no_secret_is_in_what_pytest_tells_beside_its_reports(pytester, monkeypatch, workers):
     monkeypatch.setenv("SOME_PASSWORD", SIMPLE)
     pytester.makepyfile(TOLD_LATE)

@@ -32,7 +32,7 @@ KIOTA = (
 PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=(*PYTHONS, "3.14"))
 def tests(session: nox.Session) -> None:
     """Run the whole suite, or what is named: ``nox -s tests-3.12 -- tests/api``."""
     session.install("-e", ".[test]")

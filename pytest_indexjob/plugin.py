@@ -203,6 +203,7 @@ def _indexjob_interception(
 ) -> Iterator[Interception]:
     from pytest_indexjob.running.late_redaction import late_redaction
     from pytest_indexjob.running.one_test import end_of_wider_fixtures, interception_for
+    from pytest_indexjob.running.reporting import thread_errors
 
     end_of_wider_fixtures(request.node)
     interception = interception_for(request, indexjob_settings)
@@ -211,7 +212,8 @@ def _indexjob_interception(
     late_redaction(request.config).follow(request.node.nodeid, interception)
     if not run_settings(request.config).live:
         interception.start()
-    yield interception
+    with thread_errors(request.config, interception.redact):
+        yield interception
     interception.stop()
     del request.config.stash[_INTERCEPTION]
     complaint = interception.take_complaint()

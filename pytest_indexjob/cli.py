@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_indexjob import __version__
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Exchange, Request, answer_of
+from pytest_indexjob.whole_file import writing_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,6 +133,16 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
+def _check_output(option: str, path: Path | None) -> None:
+    """Refuse a file that can't be written, before the work whose result it is to hold.
+
+    Raises ``ValueError``.
+    """
+    problem = writing_problem(path) if path else ""
+    if problem:
+        raise ValueError(f"{option} {path} can't be written: {problem}")
+
+
 def _counted(files: Sequence[_File]) -> Iterator[_File]:
     """The same files, while a line on the terminal says how many of them are done.
 
@@ -232,6 +243,7 @@ def _add_serve(commands: Any) -> None:
     parser.add_argument("--token", help="the only token that is accepted (default: any token)")
     parser.add_argument(
         "--log",
+        type=Path,
         metavar="FILE",
         help="append a line for each request to this file (default: standard output)",
     )
@@ -260,8 +272,10 @@ def _serve(options: argparse.Namespace) -> int:
         raise ValueError("--token must be printable ASCII without blanks: no client can send it")
     if not options.step_per_poll >= 0:
         raise ValueError(f"--step-per-poll must be 0 or more seconds, not {options.step_per_poll}")
+    if options.log and not options.log.exists():  # it may be a terminal or a pipe
+        _check_output("--log", options.log)
     clock = VirtualClock()
-    log = Path(options.log).open("a", encoding="utf-8") if options.log else sys.stdout  # noqa: SIM115  # until the end
+    log = options.log.open("a", encoding="utf-8") if options.log else sys.stdout
 
     def note(request: Request, response: Response | None) -> None:
         print(_log_line(request, response), file=log, flush=True)
@@ -357,6 +371,7 @@ def _record(options: argparse.Namespace) -> int:
     from pytest_indexjob.recording.life import LifeRecorder, part_of
     from pytest_indexjob.secrecy.redaction import environment_secrets
 
+    _check_output("--output", options.output)
     recorder = LifeRecorder(
         options.uuid,
         options.output,
@@ -440,6 +455,7 @@ def _show(options: argparse.Namespace) -> int:
 
     if not options.poll_interval > 0:
         raise ValueError(f"--poll-interval must be above 0 seconds, not {options.poll_interval:g}")
+    _check_output("--html", options.html)
     name, exchanges = _polled(options) if options.scenario else _recorded(options)
     redaction = Redaction(environment_secrets(os.environ))
     redact = redaction.redact_text
@@ -678,6 +694,7 @@ def _coverage(options: argparse.Namespace) -> int:
 
     if options.action == "combine" and not options.output:
         raise ValueError("coverage combine needs -o FILE: the file that it writes")
+    _check_output("--output", options.output)
     if options.fail_under is not None and not 0 <= options.fail_under <= 100:
         raise ValueError(f"--fail-under must be 0 to 100, not {options.fail_under:g}")
     coverage, broken = combine(options.files, skip_broken=options.skip_broken)

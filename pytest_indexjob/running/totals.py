@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from pytest_indexjob.running.reporting import TITLE
 from pytest_indexjob.running.settings import run_settings
+from pytest_indexjob.whole_file import write_whole, writing_problem
 
 if TYPE_CHECKING:
     from pytest_indexjob.checking.coverage import Coverage
@@ -33,8 +33,6 @@ def register(config: pytest.Config) -> bool:
         )
     # A worker of pytest-xdist sends its reports to the one process that adds up.
     if not hasattr(config, "workerinput"):
-        for option in ("--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"):
-            _check_writable(option, config.getoption(option))
         config.pluginmanager.register(Totals(config, left_out), "indexjob-totals")
     return True
 
@@ -51,22 +49,18 @@ def _left_out(config: pytest.Config) -> dict[str, str]:
         raise pytest.UsageError(f"indexjob_coverage_left_out: {error}") from None
 
 
-def _check_writable(option: str, name: str | None) -> None:
-    """Refuse at the run's start what could not be written at its end."""
+def _file(config: pytest.Config, option: str) -> Path | None:
+    """The file that an option names, wherever tests change to.
+
+    Refuse at the run's start what can't be written at its end.
+    """
+    name = config.getoption(option)
     if name is None:
-        return
-    path = Path(name)
-    try:
-        if option == "--indexjob-report":
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(None, f"there is no folder {path.parent}")
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise pytest.UsageError(f"{option}={name} can't be written: {error.strerror}") from None
+        return None
+    problem = writing_problem(Path(name))
+    if problem:
+        raise pytest.UsageError(f"{option}={name} can't be written: {problem}")
+    return Path(name).absolute()
 
 
 def facts_of(
@@ -142,6 +136,9 @@ class Totals:
     def __init__(self, config: pytest.Config, left_out: dict[str, str]) -> None:
         self._config = config
         self._left_out = left_out
+        self._page = _file(config, "--indexjob-report")
+        self._coverage_file = _file(config, "--indexjob-coverage-file")
+        self._used_file = _file(config, "--indexjob-used-file")
         self._used = False
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
@@ -225,15 +222,14 @@ class Totals:
         ]
         if self._errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        option = self._config.getoption
-        if option("--indexjob-coverage-file"):
+        if self._coverage_file:
             from pytest_indexjob.checking.coverage import write
 
-            write(Path(option("--indexjob-coverage-file")), self._counted())
-        if option("--indexjob-used-file"):
-            content = json.dumps(sorted(self._cassettes), indent=2)
-            Path(option("--indexjob-used-file")).write_text(content + "\n", encoding="utf-8")
-        if option("--indexjob-report"):
+            write(self._coverage_file, self._counted())
+        if self._used_file:
+            content = json.dumps(sorted(self._cassettes), indent=2) + "\n"
+            write_whole(self._used_file, content.encode())
+        if self._page:
             from pytest_indexjob.checking.coverage import ITEMS
             from pytest_indexjob.story.page import write_report
 
@@ -244,8 +240,8 @@ class Totals:
                 if given.counts[item] and not item.startswith("pair:")
             }
             matrix = {"matrix": given.matrix(), "other": seen}
-            write_report(Path(option("--indexjob-report")), self._records, coverage=matrix)
-            self._lines.append(f"page: {option('--indexjob-report')}")
+            write_report(self._page, self._records, coverage=matrix)
+            self._lines.append(f"page: {self._config.getoption('--indexjob-report')}")
         self._judge(session)
 
     def _judge(self, session: pytest.Session) -> None:

@@ -80,7 +80,7 @@ def write_report(
 
     ``coverage`` is ``{"matrix": {status: {phase: count}}, "other": {name: count}}``, or ``None`` to
     leave it out. The file is written whole or not at all. Raises ``IndexJobError`` where Jinja2 is
-    not installed.
+    not installed, ``OSError`` where the file can't be written.
     """
     try:
         import jinja2
@@ -103,7 +103,6 @@ def write_report(
         coverage=_coverage(coverage) if coverage is not None else None,
         data=_data(ordered),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no
     # reason to fail.
     write_whole(path, page.encode("utf-8", "replace"))

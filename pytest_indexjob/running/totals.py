@@ -50,9 +50,9 @@ def _left_out(config: pytest.Config) -> dict[str, str]:
 
 
 def _file(config: pytest.Config, option: str) -> Path | None:
-    """The file that an option names, wherever tests change to.
+    """The file that an option names.
 
-    Refuse at the run's start what can't be written at its end.
+    Raises ``pytest.UsageError`` at the run's start for what can't be written at its end.
     """
     name = config.getoption(option)
     if name is None:
@@ -60,7 +60,7 @@ def _file(config: pytest.Config, option: str) -> Path | None:
     problem = writing_problem(Path(name))
     if problem:
         raise pytest.UsageError(f"{option}={name} can't be written: {problem}")
-    return Path(name).absolute()
+    return Path(name)
 
 
 def facts_of(

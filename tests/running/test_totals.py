@@ -316,16 +316,6 @@ def test_a_path_that_can_not_be_written_is_refused_at_the_start(suite, option):
     assert not (suite.path / "new").exists()
 
 
-def test_files_are_written_where_the_run_began_wherever_tests_change_to(suite, monkeypatch):
-    monkeypatch.chdir(suite.path)  # which is undone after the test
-    elsewhere = suite.path / "elsewhere"
-    elsewhere.mkdir()
-    changes = f"import os\ndef test_it(indexjob_simulator): os.chdir({str(elsewhere)!r})"
-    suite(changes, *(f"{option}=file{at}" for at, option in enumerate(FILE_OPTIONS)))
-    assert sorted(path.name for path in suite.path.glob("file*")) == ["file0", "file1", "file2"]
-    assert not any(elsewhere.iterdir())
-
-
 def test_without_jinja2_one_line_says_what_to_install(suite, monkeypatch):
     import importlib.util
 

@@ -91,10 +91,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     Send along what the run adds up.
     """
-    if call.excinfo is not None and _INTERCEPTION in item.stash:
+    if call.excinfo is not None:
         from pytest_indexjob.running.reporting import clean_errors
 
-        clean_errors(call.excinfo, item.config, item.stash[_INTERCEPTION].redact)
+        # An assertion can fail in a test that uses no fixture.
+        interception = item.stash.get(_INTERCEPTION, None)
+        clean_errors(call.excinfo, item.config, interception.redact if interception else str)
     report: Any = yield
     if _INTERCEPTION in item.stash:
         from pytest_indexjob.running.reporting import redact_report, tell_story

@@ -260,7 +260,7 @@ class Reader:
         """
         response = exchange.response
         if response is None:
-            return self._error(exchange.error)
+            return self._error(exchange)
         is_call = "/v2/" in exchange.request.url
         headers = response.header("content-type"), response.header("retry-after")
         key = response.status, response.body, response.delay, response.cut_after, headers, is_call
@@ -268,11 +268,14 @@ class Reader:
             self._known[key] = self._answer(response, is_call)
         return self._known[key]
 
-    def _error(self, error: Exception | None) -> _Reading:
+    def _error(self, exchange: Exchange) -> _Reading:
+        error = exchange.error
         if isinstance(error, TransportFault):
             return _Reading(error.kind, counts="no answer", fault=error.kind, retried=True)
         name = type(error).__name__ if error is not None else "none"
-        first_line = str(error or "").partition("\n")[0]
+        # The call stands in the same line of the story.
+        call = f"{exchange.request.method} {shown_url(exchange.request.url)} "
+        first_line = str(error or "").partition("\n")[0].removeprefix(call)
         text = f"{name}: {self.plain(first_line, 100)}" if first_line else name
         return _Reading(name, counts="no answer", miss=text, retried=True)
 

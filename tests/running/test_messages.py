@@ -162,6 +162,14 @@ def test_a_traceback_ends_at_the_users_line(told, call):
         assert library not in failures
 
 
+def test_a_traceback_ends_at_the_users_line_without_a_fixture_too(told):
+    text = told(
+        "from pytest_indexjob import assert_status\ndef test_it(): assert_status(None, 'X')"
+    )
+    assert "TypeError: a job, a dict or a response was expected, not NoneType" in text
+    assert "pytest_indexjob/checking" not in text.replace("\\", "/")
+
+
 def test_a_traceback_is_cut_in_errors_that_came_of_a_miss(told):
     source = """
 @pytest.mark.indexjob_cassette("completed")

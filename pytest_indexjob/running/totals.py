@@ -258,9 +258,11 @@ class Totals:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._counted().percent(self._left_out) < under:
             percent = self._counted().percent(self._left_out)
+            has_table = self._config.getoption("--indexjob-coverage")
+            hint = "" if has_table else ": --indexjob-coverage lists the answers that are missing"
             self._lines.append(
                 f"FAIL: outcome coverage of {percent:.1f} % is under the {under:g} % that was"
-                " asked for"
+                f" asked for{hint}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -1,6 +1,6 @@
 """The shell's door: ``pytest-indexjob``.
 
-What its commands do is done elsewhere, and imported when needed.
+The other rooms do the work of its commands. They are imported when a command needs them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _File = TypeVar("_File")
 OK, FINDINGS, USAGE = 0, 1, 2
-# What a shell reports of a command that writes into a pipe which nobody reads any more.
+# The exit status that a shell reports for a command that writes to a closed pipe.
 _BROKEN_PIPE = 141
 _BASE_URL = (
     "the API's address (default: https://api.digitalocean.com); the token is read from"
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # `| head` has read enough. Python would complain once more while it flushes at its exit.
+        # `| head` has read enough. Without this, Python would flush at its exit and complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (IndexJobError, OSError, ValueError) as error:
@@ -144,9 +144,9 @@ def _check_output(option: str, path: Path | None) -> None:
 
 
 def _counted(files: Sequence[_File]) -> Iterator[_File]:
-    """The same files, while a line on the terminal says how many of them are done.
+    """The same files; meanwhile a line on the terminal says how many of them are done.
 
-    Nothing is shown where standard error is no terminal.
+    If standard error is no terminal, no line is shown.
     """
     if len(files) < 2 or not sys.stderr.isatty():
         yield from files
@@ -316,8 +316,7 @@ def _served(options: argparse.Namespace, clock: Any) -> Any:
     from pytest_indexjob.simulation.simulator import Simulator
 
     def make(clock: Any) -> Simulator:
-        # A client with a real clock asks as fast as it likes, so the limits stay away unless
-        # injected.
+        # A client with a real clock may ask fast, so only injected rate limits hold.
         simulator = Simulator(
             clock, token=options.token, requests_per_hour=None, requests_per_minute=None
         )

@@ -1,6 +1,6 @@
 """pytest's door: options, markers, hooks, fixtures.
 
-What they do is done elsewhere, and imported when needed.
+The other rooms do their work. They are imported when they are needed.
 """
 
 from __future__ import annotations

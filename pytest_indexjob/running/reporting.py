@@ -129,7 +129,7 @@ def redact_report(report: Any, interception: Interception) -> None:
     """Take the secrets out of what a report says.
 
     That is its captured output, its log, its traceback, its properties, why it was expected to
-    fail, and what a subtest is told apart by.
+    fail, and the message and parameters of a subtest.
     """
     redact = interception.redact_values
     report.sections = [(name, redact(text)) for name, text in report.sections]
@@ -145,10 +145,10 @@ def redact_report(report: Any, interception: Interception) -> None:
 
 
 def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
-    """A representation of an exception with each of its texts redacted, in place but for texts."""
+    """A text redacted, or a representation of an exception whose texts are redacted in place."""
     if isinstance(part, str):
         return redact(part)
-    if type(part) in (list, tuple):  # a subclass may be made of something else
+    if type(part) in (list, tuple):  # a subclass may take other arguments
         return type(part)(_redacted(each, redact) for each in part)
     if type(part) is dict:
         return {name: _redacted(value, redact) for name, value in part.items()}

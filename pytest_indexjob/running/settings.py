@@ -28,7 +28,7 @@ class RunSettings:
 
     ``record_mode`` is one of vcrpy's modes or ``rewrite``. ``max_hours`` are hours of a test's
     clock, ``stuck_after`` real seconds, ``clock_start`` seconds since the epoch. ``run`` names this
-    run, alike in all its processes.
+    run; all its processes have the same name.
     """
 
     live: bool
@@ -133,7 +133,7 @@ def _max_age(text: str | None) -> MaxAge | None:
 def _ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
-    except (ValueError, pytest.UsageError) as error:  # of pytest, which does not name the key
+    except (ValueError, pytest.UsageError) as error:  # pytest does not name the key
         raise pytest.UsageError(f"the ini key {name} can't be read: {error}") from None
 
 

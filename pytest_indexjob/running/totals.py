@@ -1,4 +1,4 @@
-"""What a test's report brings, and what a whole run adds up from it, also from other processes."""
+"""The facts that the report of each test carries, and their totals over all processes of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(config: pytest.Config) -> bool:
-    """Check the options that concern the whole run, and have it added up.
+    """Check the options that concern the whole run, and register its totals.
 
     Raises ``pytest.UsageError``.
     """
@@ -71,7 +71,7 @@ def facts_of(
     passed: bool,
     failed: pytest.TestReport | None,
 ) -> dict[str, Any]:
-    """What one test brings to the totals, as JSON, so that it can travel between processes.
+    """The facts of one test for the totals, as JSON, so that they can travel between processes.
 
     ``failed`` is the report of the first of the test's phases that failed.
     """
@@ -131,7 +131,7 @@ def _no_coverage() -> Coverage:
 
 
 class Totals:
-    """Adds up what the reports bring; registered as a plugin where an option asks for it."""
+    """Adds up the facts of the reports. It is registered as a plugin if an option asks for it."""
 
     def __init__(self, config: pytest.Config, left_out: dict[str, str]) -> None:
         self._config = config
@@ -143,7 +143,7 @@ class Totals:
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
         self._replaced_types: dict[str, set[str]] = {}
-        # By path and test: what each of the tests that share a recording brings to a rewrite of it.
+        # By path and test: the text that each test records for a recording that tests share.
         self._rewrites: dict[str, dict[str, str | None]] = {}
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
@@ -153,7 +153,7 @@ class Totals:
         self._errors: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test brought."""
+        """Take the facts of a test."""
         facts = getattr(report, "indexjob", None)
         if facts:
             self._add(facts)
@@ -208,7 +208,7 @@ class Totals:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the files, also of a run that was interrupted, and judge the run."""
+        """Write the files, even of an interrupted run, and fail a run with too little coverage."""
         self._lines = [*self._shrunk(), *self._errors]
         self._lines += [
             f"{path}: bodies of {', '.join(sorted(types))} were replaced by a placeholder, as the"
@@ -267,7 +267,7 @@ class Totals:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what the run came to."""
+        """Print the coverage, and what happened to files."""
         lines = [*self._table(), *self._lines]
         if lines:
             terminalreporter.section(TITLE)

@@ -96,17 +96,18 @@ def _read(config: pytest.Config) -> RunSettings:
 
 
 def _check_offline(config: pytest.Config, *, live: bool) -> None:
-    wish = ""
+    wish = way_out = ""
     if live:
         wish = "--indexjob-live asks"
     elif _record_mode(config) != "none":
         wish = "--indexjob-record asks"
     elif hosts := config.getini("indexjob_allowed_hosts"):
         wish = f"the ini key indexjob_allowed_hosts ({' '.join(hosts)}) asks"
+        way_out = " (-o indexjob_allowed_hosts= empties the key)"
     if wish:
         raise pytest.UsageError(
             f"--indexjob-offline=strict lets nothing reach the network, but {wish} for it: give"
-            " only one of them (-o indexjob_allowed_hosts= empties the key)"
+            f" only one of them{way_out}"
         )
 
 

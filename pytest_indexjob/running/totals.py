@@ -46,7 +46,7 @@ def _left_out(config: pytest.Config) -> dict[str, str]:
     try:
         return parse_left_out(lines)
     except ValueError as error:
-        raise pytest.UsageError(f"indexjob_coverage_left_out: {error}") from None
+        raise pytest.UsageError(f"the ini key indexjob_coverage_left_out: {error}") from None
 
 
 def _file(config: pytest.Config, option: str) -> Path | None:

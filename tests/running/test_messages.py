@@ -102,6 +102,7 @@ def test_it(indexjob_client): pass
         ("IndexJobSettings(secrets='hidden')", "secrets must be a tuple of strings"),
         ("IndexJobSettings(secrets=('hidden', 3))", "not of type tuple of int and str"),
         ("IndexJobSettings(base_url=3)", "base_url must be a string, not of type int"),
+        ("IndexJobSettings(base_url='me:hidden@x')", "begin with http:// or https://, not 'x'"),
         ("IndexJobSettings(timeout='x')", "timeout must be a number of seconds above 0, not 'x'"),
         ("IndexJobSettings(retries=1.5)", "retries must be a whole number of 0 or more, not 1.5"),
     ],
@@ -112,6 +113,12 @@ def test_wrong_settings_are_told_without_their_values(told, value, said):
     assert "INTERNALERROR" not in text
     assert "pytest_indexjob/" not in text.replace("\\", "/")
     assert "hidden" not in text
+
+
+def test_a_wrong_base_url_is_told_though_the_plugins_client_is_not_used(told):
+    source = SETTINGS.format(value="IndexJobSettings(base_url='staging.example')")
+    text = told(source.replace("indexjob_client", "indexjob_simulator"))
+    assert "base_url must begin with http:// or https://, not 'staging.example'" in text
 
 
 @pytest.mark.parametrize("name", ["../x", "x" * 300])

@@ -1,6 +1,6 @@
 """The shell's door: ``pytest-indexjob``.
 
-What its commands do is done elsewhere, and imported when needed.
+The other rooms do the work of its commands. They are imported when a command needs them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_indexjob import __version__
 from pytest_indexjob.api.errors import IndexJobError
 from pytest_indexjob.exchange import Exchange, Request, answer_of
+from pytest_indexjob.whole_file import writing_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _File = TypeVar("_File")
 OK, FINDINGS, USAGE = 0, 1, 2
-# What a shell reports of a command that writes into a pipe which nobody reads any more.
+# The exit status that a shell reports for a command that writes to a closed pipe.
 _BROKEN_PIPE = 141
 _BASE_URL = (
     "the API's address (default: https://api.digitalocean.com); the token is read from"
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # `| head` has read enough. Python would complain once more while it flushes at its exit.
+        # `| head` has read enough. Without this, Python would flush at its exit and complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (IndexJobError, OSError, ValueError) as error:
@@ -132,10 +133,20 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def _counted(files: Sequence[_File]) -> Iterator[_File]:
-    """The same files, while a line on the terminal says how many of them are done.
+def _check_output(option: str, path: Path | None) -> None:
+    """Refuse a file that can't be written, before the work whose result it is to hold.
 
-    Nothing is shown where standard error is no terminal.
+    Raises ``ValueError``.
+    """
+    problem = writing_problem(path) if path else ""
+    if problem:
+        raise ValueError(f"{option} {path} can't be written: {problem}")
+
+
+def _counted(files: Sequence[_File]) -> Iterator[_File]:
+    """The same files; meanwhile a line on the terminal says how many of them are done.
+
+    If standard error is no terminal, no line is shown.
     """
     if len(files) < 2 or not sys.stderr.isatty():
         yield from files
@@ -232,6 +243,7 @@ def _add_serve(commands: Any) -> None:
     parser.add_argument("--token", help="the only token that is accepted (default: any token)")
     parser.add_argument(
         "--log",
+        type=Path,
         metavar="FILE",
         help="append a line for each request to this file (default: standard output)",
     )
@@ -260,8 +272,10 @@ def _serve(options: argparse.Namespace) -> int:
         raise ValueError("--token must be printable ASCII without blanks: no client can send it")
     if not options.step_per_poll >= 0:
         raise ValueError(f"--step-per-poll must be 0 or more seconds, not {options.step_per_poll}")
+    if options.log and not options.log.exists():  # it may be a terminal or a pipe
+        _check_output("--log", options.log)
     clock = VirtualClock()
-    log = Path(options.log).open("a", encoding="utf-8") if options.log else sys.stdout  # noqa: SIM115  # until the end
+    log = options.log.open("a", encoding="utf-8") if options.log else sys.stdout
 
     def note(request: Request, response: Response | None) -> None:
         print(_log_line(request, response), file=log, flush=True)
@@ -302,8 +316,7 @@ def _served(options: argparse.Namespace, clock: Any) -> Any:
     from pytest_indexjob.simulation.simulator import Simulator
 
     def make(clock: Any) -> Simulator:
-        # A client with a real clock asks as fast as it likes, so the limits stay away unless
-        # injected.
+        # A client with a real clock may ask fast, so only injected rate limits hold.
         simulator = Simulator(
             clock, token=options.token, requests_per_hour=None, requests_per_minute=None
         )
@@ -357,6 +370,7 @@ def _record(options: argparse.Namespace) -> int:
     from pytest_indexjob.recording.life import LifeRecorder, part_of
     from pytest_indexjob.secrecy.redaction import environment_secrets
 
+    _check_output("--output", options.output)
     recorder = LifeRecorder(
         options.uuid,
         options.output,
@@ -440,6 +454,7 @@ def _show(options: argparse.Namespace) -> int:
 
     if not options.poll_interval > 0:
         raise ValueError(f"--poll-interval must be above 0 seconds, not {options.poll_interval:g}")
+    _check_output("--html", options.html)
     name, exchanges = _polled(options) if options.scenario else _recorded(options)
     redaction = Redaction(environment_secrets(os.environ))
     redact = redaction.redact_text
@@ -678,6 +693,7 @@ def _coverage(options: argparse.Namespace) -> int:
 
     if options.action == "combine" and not options.output:
         raise ValueError("coverage combine needs -o FILE: the file that it writes")
+    _check_output("--output", options.output)
     if options.fail_under is not None and not 0 <= options.fail_under <= 100:
         raise ValueError(f"--fail-under must be 0 to 100, not {options.fail_under:g}")
     coverage, broken = combine(options.files, skip_broken=options.skip_broken)

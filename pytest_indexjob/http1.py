@@ -76,11 +76,6 @@ class RequestReader:
             and self._head.header("expect").lower() == "100-continue"
         )
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether part of a request is here."""
-        return self._head is not None or bool(self._waiting)
-
     def _read_head(self) -> bool:
         while self._waiting.startswith(b"\r\n"):  # RFC 9112, 2.2: left by some clients
             del self._waiting[:2]

@@ -1,6 +1,6 @@
 """pytest's door: options, markers, hooks, fixtures.
 
-What they do is done elsewhere, and imported when needed.
+The other rooms do their work. They are imported when they are needed.
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
     Send along what the run adds up.
     """
-    if call.excinfo is not None and _INTERCEPTION in item.stash:
+    if call.excinfo is not None:
         from pytest_indexjob.running.reporting import clean_errors
 
-        clean_errors(call.excinfo, item.config, item.stash[_INTERCEPTION].redact)
+        # An assertion can fail in a test that uses no fixture.
+        interception = item.stash.get(_INTERCEPTION, None)
+        clean_errors(call.excinfo, item.config, interception.redact if interception else str)
     report: Any = yield
     if _INTERCEPTION in item.stash:
         from pytest_indexjob.running.reporting import redact_report, tell_story
@@ -203,6 +205,7 @@ def _indexjob_interception(
 ) -> Iterator[Interception]:
     from pytest_indexjob.running.late_redaction import late_redaction
     from pytest_indexjob.running.one_test import end_of_wider_fixtures, interception_for
+    from pytest_indexjob.running.reporting import thread_errors
 
     end_of_wider_fixtures(request.node)
     interception = interception_for(request, indexjob_settings)
@@ -211,7 +214,8 @@ def _indexjob_interception(
     late_redaction(request.config).follow(request.node.nodeid, interception)
     if not run_settings(request.config).live:
         interception.start()
-    yield interception
+    with thread_errors(request.config, interception.redact):
+        yield interception
     interception.stop()
     del request.config.stash[_INTERCEPTION]
     complaint = interception.take_complaint()

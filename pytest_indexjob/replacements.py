@@ -20,9 +20,9 @@ class Patch(NamedTuple):
 class Replacements:
     """Functions in the place of others, until they are put back.
 
-    A patch that was laid over one of them (``monkeypatch``, ``mock``) stays. It may be undone later
-    and bring back what it found, a replacement that has ended: that one has to do by then as the
-    original does, and ``original`` looks behind it.
+    A patch that somebody laid over a replacement (``monkeypatch``, ``mock``) stays. If somebody's
+    patch saved our replacement and restores it after the test, ``original`` finds the function
+    behind it. Until then the replacement must call that function.
     """
 
     def __init__(self) -> None:
@@ -43,14 +43,14 @@ class Replacements:
 
 
 def original(owner: Any, name: str) -> Any:
-    """What stands there, with no replacement that has ended before it."""
+    """The attribute's value; a replacement that has ended is first replaced by its original."""
     while _has_ended(value := vars(owner).get(name)):
         _set(owner, name, vars(value)[_ORIGINAL])
     return getattr(owner, name)
 
 
 def behind(value: Any) -> Any:
-    """A function itself, or for a replacement that has ended what it stood for."""
+    """A function itself, or the original of a replacement that has ended."""
     while _has_ended(value):
         value = vars(value)[_ORIGINAL]
     return value

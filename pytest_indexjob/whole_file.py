@@ -42,6 +42,23 @@ def write_whole(path: Path, content: bytes, temporary: Path | None = None) -> No
     _sync_folder(path.parent)
 
 
+def writing_problem(path: Path) -> str:
+    """Why a file can't be written, and the way out; ``""`` where it can.
+
+    Asked before long work, whose result the file is to hold. No folder is made for it: a misspelt
+    folder is told at once.
+    """
+    if path.exists() and not path.is_file():
+        return "it is not a file: name a file"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}: make it first"
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
 def _remove(temporary: Path | None) -> None:
     with suppress(OSError):
         if temporary is not None:

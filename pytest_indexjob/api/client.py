@@ -31,6 +31,7 @@ from pytest_indexjob.api.errors import (
     WaitTimeoutError,
 )
 from pytest_indexjob.api.models import IndexedDataSource, IndexingJob, IndexingJobPage
+from pytest_indexjob.api.settings import problem_of_base_url
 from pytest_indexjob.durations import duration_text
 
 if TYPE_CHECKING:
@@ -112,10 +113,8 @@ class IndexingJobClient:
                 f"a token in printable ASCII is needed: set {TOKEN_VARIABLE}"
                 " (in Python: IndexingJobClient(token), IndexJobSettings(token=...))"
             )
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(
-                f"base_url must begin with http:// or https://, not {base_url.split('@')[-1]!r}"
-            )
+        if problem := problem_of_base_url(base_url):
+            raise ValueError(problem)
         self.base_url = base_url.rstrip("/")
         self.timeout = _positive("timeout", timeout)
         if not isinstance(retries, int) or retries < 0:

@@ -39,6 +39,8 @@ def problem_of(settings: object) -> str:
         )
     if not isinstance(settings.base_url, str):
         return f"base_url must be a string, not of type {_type_of(settings.base_url)}"
+    if problem := problem_of_base_url(settings.base_url):
+        return problem
     if settings.token is not None and not isinstance(settings.token, str):
         return f"token must be a string or None, not of type {_type_of(settings.token)}"
     # A string is a collection too: of letters, none of which is a secret.
@@ -48,6 +50,13 @@ def problem_of(settings: object) -> str:
             f" {_type_of(settings.secrets)}"
         )
     return ""
+
+
+def problem_of_base_url(base_url: str) -> str:
+    """What is wrong with a base URL, or ``""``; without the user and password that it may have."""
+    if base_url.startswith(("http://", "https://")):
+        return ""
+    return f"base_url must begin with http:// or https://, not {base_url.split('@')[-1]!r}"
 
 
 def _are_texts(values: object) -> bool:

@@ -44,12 +44,12 @@ def check(guard: Guard, command: Any, env: Mapping[Any, Any] | None, program: An
         program = min(programs & _FETCH)
         for url in _URL.findall(text):
             parts = urlsplit(url)
-            guard.check(parts.hostname, _port(parts.netloc), client=f"The command {program}")
+            guard.check(parts.hostname, _port(parts.netloc), client=f"the command {program}")
     elif words and os.path.basename(words[0]) == _DOCTL:  # noqa: PTH119
         told = _URL.findall(text) or [(os.environ if env is None else env).get(_DOCTL_URL, API_URL)]
         for url in told:
             parts = urlsplit(_text(url))
-            guard.check(parts.hostname, _port(parts.netloc), client="The command doctl")
+            guard.check(parts.hostname, _port(parts.netloc), client="the command doctl")
 
 
 def _port(netloc: str) -> int | None:

@@ -316,10 +316,12 @@ class Interception:
     def complaint(self, *, passed: bool = False) -> str:
         """What the test is to fail with, each thing once, or ``""``.
 
-        Unplayed answers count if it ``passed`` so far.
+        Unplayed answers count if it ``passed`` so far, and so does a failure of its timeline, which
+        only other threads may have met.
         """
         unplayed = self.playback.unplayed if self.playback and self._strict and passed else []
-        text = complaints.complaint(self._limits.exceeded, self.journal.misses, unplayed)
+        stuck = self.clock.timeline.failure if self.clock.timeline and passed else ""
+        text = complaints.complaint(self._limits.exceeded or stuck, self.journal.misses, unplayed)
         return self.redact(text) if text else ""
 
     def take_complaint(self, *, passed: bool = False) -> str:

@@ -642,7 +642,7 @@ class Playback:
         text = f"no recorded answer fits the request\n    {_shown(request)}"
         if nearest is not None:
             text += (
-                "\nThe nearest recorded one is\n   "
+                "\nThe nearest recorded request is\n   "
                 f" {_shown(nearest)}\n{self._difference(request, nearest)}"
             )
         return CassetteMissError(self._explained(text), request=request, nearest=nearest)

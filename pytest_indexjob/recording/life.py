@@ -133,7 +133,6 @@ class LifeRecorder:
                 where=f"line {leaks[0].line}",
             )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with part_of(self.path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(text) + "\n")
                 file.flush()

@@ -1,4 +1,4 @@
-"""What pytest tells of a test beside the reports of its phases, without secrets."""
+"""Takes secrets out of what pytest says of a test besides the reports of its phases."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class LateRedaction:
     """Takes the secrets out of the reports of subtests, and out of warnings.
 
-    pytest makes the report of a subtest from one that the plugin has seen, and adds what was
-    captured; it tells of warnings once the whole test is over.
+    pytest copies a report that the plugin has redacted, adds captured output, and reports this as a
+    subtest. It reports warnings after the whole test.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class LateRedaction:
         self._interception: Interception | None = None
 
     def follow(self, test: str, interception: Interception) -> None:
-        """Redact from now on what is told of this test, whose name is its node id."""
+        """Redact from now on what pytest says of this test; ``test`` is its node id."""
         self._test, self._interception = test, interception
 
     @pytest.hookimpl(tryfirst=True)
@@ -42,12 +42,12 @@ class LateRedaction:
         text = str(warning_message.message)
         redacted = self._interception.redact_values(text)
         if redacted != text:
-            # Its class stands in the message as well; making an object of it may need more.
+            # pytest's message names the class already, and the class may take other arguments.
             warning_message.message = Warning(redacted)
 
 
 def late_redaction(config: pytest.Config) -> LateRedaction:
-    """The one of this run, which is registered when it is first asked for."""
+    """The redaction of this run's late reports; the first call registers it as a plugin."""
     found = config.stash.get(_LATE, None)
     if found is None:
         found = config.stash[_LATE] = LateRedaction()

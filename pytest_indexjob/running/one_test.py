@@ -1,6 +1,6 @@
-"""What one test needs of pytest's objects: its interception, its recordings, how it ended.
+"""The parts of one test: its interception, recordings, simulator, server, client and clock.
 
-The plugin calls it.
+The plugin's hooks and fixtures call these functions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MARKER = "indexjob_cassette"
-# What recorded and simulated answers are asked with, so that no real token is in a test.
+# What the plugin's client sends where a recording or the simulator answers.
 _TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
 
@@ -63,8 +63,8 @@ _WIDER = pytest.StashKey[Interception]()
 def answer_by_mark(item: pytest.Item) -> Iterator[None]:
     """Let the mark be enough by itself, while a marked test is set up.
 
-    The recording answers the test and its fixtures of function scope. Where fixtures of a wider
-    scope are set up as well, whose calls it does not answer, they are told so.
+    The recording answers the test and its fixtures of function scope. If this test is the first to
+    need a fixture of a wider scope, a call by that fixture fails, and the message says why.
     """
     names: list[str] | None = getattr(item, "fixturenames", None)
     if names is None:
@@ -75,8 +75,8 @@ def answer_by_mark(item: pytest.Item) -> Iterator[None]:
     own = [bool(known.get(name)) and known[name][-1].scope == "function" for name in names]
     first = own.index(True) if True in own else len(names)
     if MARKER not in names:
-        # Before the test's other fixtures, whose calls the recording is to answer. The list that is
-        # there belongs to every other set of parameters of the test, too.
+        # Before the test's other fixtures, because the recording answers their calls, too. As a new
+        # list, because the old list also belongs to the test's other sets of parameters.
         item.fixturenames = [*names[:first], MARKER, *names[first:]]  # type: ignore[attr-defined]
     run = run_settings(item.config)
     wider = [known[name][-1] for name in names[:first] if known.get(name)]
@@ -95,7 +95,7 @@ def answer_by_mark(item: pytest.Item) -> Iterator[None]:
 
 
 class _NothingForWiderFixtures:
-    """The source of fixtures of a wider scope: what they ask is in no test's recording."""
+    """The source that refuses fixtures of a wider scope: no test's recording has their calls."""
 
     hosts = ()
 
@@ -109,12 +109,15 @@ class _NothingForWiderFixtures:
 def _refuse_wider_fixtures(item: pytest.Item) -> Interception:
     interception = Interception(Journal(), VirtualClock(), test=item.nodeid)
     interception.source = _NothingForWiderFixtures(item.nodeid)
-    # Their other calls are no concern of this test.
+    # The guard belongs to the test, so these fixtures may reach other hosts.
     return interception.start(guarded=False)
 
 
 def end_of_wider_fixtures(item: pytest.Item) -> None:
-    """From now on the test is set up itself. Fails it for calls that nothing could answer."""
+    """Stop refusing, since the test's own fixtures come next.
+
+    Fails the test if a fixture of a wider scope made a call.
+    """
     interception = item.stash.get(_WIDER, None)
     if interception is not None:
         del item.stash[_WIDER]
@@ -132,7 +135,7 @@ def interception_for(request: pytest.FixtureRequest, settings: IndexJobSettings)
     run = run_settings(request.config)
 
     def redaction(sent: frozenset[str]) -> Redaction:
-        # Not before a text is to be shown: a test that passes mostly shows none.
+        # Made when a text is shown: most tests that pass show none.
         from pytest_indexjob.secrecy.redaction import shared_redaction
 
         known = tuple(dict.fromkeys((*secrets(settings), *sorted(sent))))
@@ -170,7 +173,7 @@ def play(
 ) -> Playback:
     """Let the marked recordings answer the test's clients.
 
-    Where the run records, the real service answers what they do not.
+    While the run records, the real service answers the requests that the recordings don't answer.
     """
     from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
 
@@ -219,7 +222,7 @@ def play(
 
 
 def _name_in_module(item: pytest.Item, settings: IndexJobSettings) -> str:
-    """The name of a test with those of its classes, as a file may bear it: without secrets."""
+    """The names of a test and its classes, without secrets, for the name of its cassette."""
     from pytest_indexjob.secrecy.redaction import shared_redaction
 
     classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
@@ -227,7 +230,7 @@ def _name_in_module(item: pytest.Item, settings: IndexJobSettings) -> str:
     redacted = shared_redaction(tuple(secrets(settings))).redact_text(name)
     if redacted == name:
         return name
-    # Not a hash of the secret, which would tell a weak one.
+    # Not by a hash, because the hash of a weak secret gives the secret away.
     indices = getattr(getattr(item, "callspec", None), "indices", {})
     return "-".join([redacted, *map(str, indices.values())])
 
@@ -251,7 +254,7 @@ _CLEARED = pytest.StashKey[set[Path]]()
 
 
 def _clear_once(config: pytest.Config, folder: Path) -> None:
-    """Remove what a run that was killed within a write left in a folder of cassettes."""
+    """Remove the unfinished files that a killed run left in a folder of cassettes."""
     cleared = config.stash.setdefault(_CLEARED, set())
     if folder in cleared:
         return
@@ -281,8 +284,8 @@ def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
 
     for recording in playback.recordings:
         age = age_in_days(recording)
-        # A recording that does not say its age may have any; one that says it wrongly must not pass
-        # for a new one.
+        # A recording without a date may be of any age, so it passes. A recording with a date that
+        # can't be read fails, so that nobody passes an old recording off as a new one.
         if age is None and recording.provenance.get("recorded_at") is None:
             continue
         if age is not None and age <= limit.days:
@@ -331,7 +334,7 @@ def simulate(
 
 
 def serve(request: pytest.FixtureRequest, interception: Interception) -> LoopbackServer:
-    """Put a server in front of what answers the test: its marked recording, else the simulator."""
+    """Serve what answers the test: the recordings that its mark names, else the simulator."""
     from pytest_indexjob.simulation.server import LoopbackServer
 
     marked = MARKER in request.fixturenames

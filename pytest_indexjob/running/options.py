@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare them."""
+    """Declare the options and ini keys."""
     group = parser.getgroup("indexjob", "indexing jobs (pytest-indexjob)")
     group.addoption(
         "--indexjob-live",

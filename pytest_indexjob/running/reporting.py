@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_indexjob.replacements import Replacements
 
 if TYPE_CHECKING:
     from pytest_indexjob.interception.interception import Interception
@@ -27,18 +31,54 @@ def clean_errors(
     Only errors that this package raised are changed. ``--tb=native`` and ``--full-trace`` show
     every frame.
     """
+    before = excinfo.value.__traceback__
+    _clean(excinfo.value, config, redact)
+    if excinfo.value.__traceback__ is not before:
+        excinfo.traceback = _traceback_of(excinfo.value)
+
+
+def _clean(error: BaseException, config: pytest.Config, redact: Redact) -> None:
     whole = config.option.tbstyle == "native" or config.option.fulltrace
-    for error in _with_causes(excinfo.value):
-        frames = list(_frames(error))
+    for each in _with_causes(error):
+        frames = list(_frames(each))
         if not frames or not _is_ours(frames[-1]):
             continue
-        error.args = tuple(redact(text) if isinstance(text, str) else text for text in error.args)
+        each.args = tuple(redact(text) if isinstance(text, str) else text for text in each.args)
         last = max((at for at, frame in enumerate(frames) if _is_users(frame)), default=None)
-        if whole or last is None:
-            continue
-        error.__traceback__ = _cut_after(frames[: last + 1])
-        if error is excinfo.value:
-            excinfo.traceback = _traceback_of(error)
+        if not whole and last is not None:
+            each.__traceback__ = _cut_after(frames[: last + 1])
+
+
+@contextlib.contextmanager
+def thread_errors(config: pytest.Config, redact: Redact) -> Iterator[None]:
+    """Within it, the errors by which this package ends a thread end at the user's line.
+
+    The failure of a whole test (a loop that never ends, a test in which nobody can move) is not
+    reported for each of its threads: the test itself fails with that text. Needs pytest 8.4, which
+    hears of threads' errors for the whole run; older versions hear of them in each phase of a test.
+    """
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs, /) -> None:
+        error = args.exc_value
+        if error is None or _is_failure_of_the_test(error):
+            return
+        _clean(error, config, redact)
+        shown = (args.exc_type, error, error.__traceback__, args.thread)
+        before(threading.ExceptHookArgs(shown))
+
+    replacements = Replacements()
+    replacements.put(threading, "excepthook", hook)
+    try:
+        yield
+    finally:
+        replacements.put_back()
+
+
+def _is_failure_of_the_test(error: BaseException) -> bool:
+    # The innermost frame is that of `pytest.fail` itself.
+    *_, caller, _ = (None, None, *_frames(error))
+    return isinstance(error, pytest.fail.Exception) and caller is not None and _is_ours(caller)
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:
@@ -89,7 +129,7 @@ def redact_report(report: Any, interception: Interception) -> None:
     """Take the secrets out of what a report says.
 
     That is its captured output, its log, its traceback, its properties, why it was expected to
-    fail, and what a subtest is told apart by.
+    fail, and the message and parameters of a subtest.
     """
     redact = interception.redact_values
     report.sections = [(name, redact(text)) for name, text in report.sections]
@@ -105,10 +145,10 @@ def redact_report(report: Any, interception: Interception) -> None:
 
 
 def _redacted(part: Any, redact: Callable[[str], str]) -> Any:
-    """A representation of an exception with each of its texts redacted, in place but for texts."""
+    """A text redacted, or a representation of an exception whose texts are redacted in place."""
     if isinstance(part, str):
         return redact(part)
-    if type(part) in (list, tuple):  # a subclass may be made of something else
+    if type(part) in (list, tuple):  # a subclass may take other arguments
         return type(part)(_redacted(each, redact) for each in part)
     if type(part) is dict:
         return {name: _redacted(value, redact) for name, value in part.items()}

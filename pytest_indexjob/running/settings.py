@@ -28,7 +28,7 @@ class RunSettings:
 
     ``record_mode`` is one of vcrpy's modes or ``rewrite``. ``max_hours`` are hours of a test's
     clock, ``stuck_after`` real seconds, ``clock_start`` seconds since the epoch. ``run`` names this
-    run, alike in all its processes.
+    run; all its processes have the same name.
     """
 
     live: bool
@@ -96,17 +96,18 @@ def _read(config: pytest.Config) -> RunSettings:
 
 
 def _check_offline(config: pytest.Config, *, live: bool) -> None:
-    wish = ""
+    wish = way_out = ""
     if live:
         wish = "--indexjob-live asks"
     elif _record_mode(config) != "none":
         wish = "--indexjob-record asks"
     elif hosts := config.getini("indexjob_allowed_hosts"):
         wish = f"the ini key indexjob_allowed_hosts ({' '.join(hosts)}) asks"
+        way_out = " (-o indexjob_allowed_hosts= empties the key)"
     if wish:
         raise pytest.UsageError(
             f"--indexjob-offline=strict lets nothing reach the network, but {wish} for it: give"
-            " only one of them (-o indexjob_allowed_hosts= empties the key)"
+            f" only one of them{way_out}"
         )
 
 
@@ -133,7 +134,7 @@ def _max_age(text: str | None) -> MaxAge | None:
 def _ini(config: pytest.Config, name: str) -> Any:
     try:
         return config.getini(name)
-    except (ValueError, pytest.UsageError) as error:  # of pytest, which does not name the key
+    except (ValueError, pytest.UsageError) as error:  # pytest does not name the key
         raise pytest.UsageError(f"the ini key {name} can't be read: {error}") from None
 
 

@@ -1,10 +1,9 @@
-"""What a test's report brings, and what a whole run adds up from it, also from other processes."""
+"""The facts that the report of each test carries, and their totals over all processes of a run."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from pytest_indexjob.running.reporting import TITLE
 from pytest_indexjob.running.settings import run_settings
+from pytest_indexjob.whole_file import write_whole, writing_problem
 
 if TYPE_CHECKING:
     from pytest_indexjob.checking.coverage import Coverage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(config: pytest.Config) -> bool:
-    """Check the options that concern the whole run, and have it added up.
+    """Check the options that concern the whole run, and register its totals.
 
     Raises ``pytest.UsageError``.
     """
@@ -33,8 +33,6 @@ def register(config: pytest.Config) -> bool:
         )
     # A worker of pytest-xdist sends its reports to the one process that adds up.
     if not hasattr(config, "workerinput"):
-        for option in ("--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"):
-            _check_writable(option, config.getoption(option))
         config.pluginmanager.register(Totals(config, left_out), "indexjob-totals")
     return True
 
@@ -48,25 +46,21 @@ def _left_out(config: pytest.Config) -> dict[str, str]:
     try:
         return parse_left_out(lines)
     except ValueError as error:
-        raise pytest.UsageError(f"indexjob_coverage_left_out: {error}") from None
+        raise pytest.UsageError(f"the ini key indexjob_coverage_left_out: {error}") from None
 
 
-def _check_writable(option: str, name: str | None) -> None:
-    """Refuse at the run's start what could not be written at its end."""
+def _file(config: pytest.Config, option: str) -> Path | None:
+    """The file that an option names.
+
+    Raises ``pytest.UsageError`` at the run's start for what can't be written at its end.
+    """
+    name = config.getoption(option)
     if name is None:
-        return
-    path = Path(name)
-    try:
-        if option == "--indexjob-report":
-            path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(None, f"there is no folder {path.parent}")
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise pytest.UsageError(f"{option}={name} can't be written: {error.strerror}") from None
+        return None
+    problem = writing_problem(Path(name))
+    if problem:
+        raise pytest.UsageError(f"{option}={name} can't be written: {problem}")
+    return Path(name)
 
 
 def facts_of(
@@ -77,7 +71,7 @@ def facts_of(
     passed: bool,
     failed: pytest.TestReport | None,
 ) -> dict[str, Any]:
-    """What one test brings to the totals, as JSON, so that it can travel between processes.
+    """The facts of one test for the totals, as JSON, so that they can travel between processes.
 
     ``failed`` is the report of the first of the test's phases that failed.
     """
@@ -137,16 +131,19 @@ def _no_coverage() -> Coverage:
 
 
 class Totals:
-    """Adds up what the reports bring; registered as a plugin where an option asks for it."""
+    """Adds up the facts of the reports. It is registered as a plugin if an option asks for it."""
 
     def __init__(self, config: pytest.Config, left_out: dict[str, str]) -> None:
         self._config = config
         self._left_out = left_out
+        self._page = _file(config, "--indexjob-report")
+        self._coverage_file = _file(config, "--indexjob-coverage-file")
+        self._used_file = _file(config, "--indexjob-used-file")
         self._used = False
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
         self._replaced_types: dict[str, set[str]] = {}
-        # By path and test: what each of the tests that share a recording brings to a rewrite of it.
+        # By path and test: the text that each test records for a recording that tests share.
         self._rewrites: dict[str, dict[str, str | None]] = {}
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
@@ -156,7 +153,7 @@ class Totals:
         self._errors: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a test brought."""
+        """Take the facts of a test."""
         facts = getattr(report, "indexjob", None)
         if facts:
             self._add(facts)
@@ -211,7 +208,7 @@ class Totals:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the files, also of a run that was interrupted, and judge the run."""
+        """Write the files, even of an interrupted run, and fail a run with too little coverage."""
         self._lines = [*self._shrunk(), *self._errors]
         self._lines += [
             f"{path}: bodies of {', '.join(sorted(types))} were replaced by a placeholder, as the"
@@ -225,15 +222,14 @@ class Totals:
         ]
         if self._errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        option = self._config.getoption
-        if option("--indexjob-coverage-file"):
+        if self._coverage_file:
             from pytest_indexjob.checking.coverage import write
 
-            write(Path(option("--indexjob-coverage-file")), self._counted())
-        if option("--indexjob-used-file"):
-            content = json.dumps(sorted(self._cassettes), indent=2)
-            Path(option("--indexjob-used-file")).write_text(content + "\n", encoding="utf-8")
-        if option("--indexjob-report"):
+            write(self._coverage_file, self._counted())
+        if self._used_file:
+            content = json.dumps(sorted(self._cassettes), indent=2) + "\n"
+            write_whole(self._used_file, content.encode())
+        if self._page:
             from pytest_indexjob.checking.coverage import ITEMS
             from pytest_indexjob.story.page import write_report
 
@@ -244,8 +240,8 @@ class Totals:
                 if given.counts[item] and not item.startswith("pair:")
             }
             matrix = {"matrix": given.matrix(), "other": seen}
-            write_report(Path(option("--indexjob-report")), self._records, coverage=matrix)
-            self._lines.append(f"page: {option('--indexjob-report')}")
+            write_report(self._page, self._records, coverage=matrix)
+            self._lines.append(f"page: {self._config.getoption('--indexjob-report')}")
         self._judge(session)
 
     def _judge(self, session: pytest.Session) -> None:
@@ -262,14 +258,16 @@ class Totals:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._counted().percent(self._left_out) < under:
             percent = self._counted().percent(self._left_out)
+            has_table = self._config.getoption("--indexjob-coverage")
+            hint = "" if has_table else ": --indexjob-coverage lists the answers that are missing"
             self._lines.append(
                 f"FAIL: outcome coverage of {percent:.1f} % is under the {under:g} % that was"
-                " asked for"
+                f" asked for{hint}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what the run came to."""
+        """Print the coverage, and what happened to files."""
         lines = [*self._table(), *self._lines]
         if lines:
             terminalreporter.section(TITLE)

@@ -284,7 +284,9 @@ class Simulator:
         if name != "ready":
             return DatabaseLife.of(name, self.database_delay if after is None else after)
         if after:
-            raise ValueError('a database that is "ready" takes no time: say "online", or no after')
+            raise ValueError(
+                'a database that is "ready" takes no time: leave after out, or say "online"'
+            )
         return READY
 
     def answer(
@@ -590,7 +592,7 @@ def _check_words(model: WireModel) -> None:
 
 def _check_uuid(uuid: object) -> None:
     if not isinstance(uuid, str):
-        raise TypeError(f"a uuid is needed, not {shown(uuid)}: of a model it is model.uuid")
+        raise TypeError(f"a uuid is needed, not {shown(uuid)}: give the uuid of the model")
 
 
 def _chooser(on: str | Callable[[Request], bool] | None) -> Callable[[Request, Route], bool]:

@@ -42,11 +42,11 @@ Redact = Callable[[str], str]
 class Moment(NamedTuple):
     """One change in a test's story: an exchange, and the equal exchanges that follow it.
 
-    ``at`` and ``until`` are the seconds of its first and its last exchange, ``times`` their number.
-    ``http`` is the answer's status, or the name of what came instead of an answer. ``phase`` and
-    ``status`` are empty where the answer held no job; ``counts`` is then a short summary of what it
-    held. ``note`` says what was special: ``retry``, ``fault: ...``, ``slept 5 s`` (before it). A
-    moment without ``call`` is a sleep after the last exchange.
+    ``at`` and ``until`` are the seconds of the first and the last exchange, ``times`` is their
+    number. ``http`` is the answer's status, or the name of the error if there was no answer.
+    ``phase`` and ``status`` are empty if the answer held no job; ``counts`` then sums up what the
+    answer held. ``note`` says what was special: ``retry``, ``fault: ...``, ``slept 5 s`` (before
+    the exchange). A moment without ``call`` is a sleep after the last exchange.
     """
 
     at: float
@@ -61,7 +61,7 @@ class Moment(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What one answer says, as far as equal ones are one moment."""
+    """The part of an answer that the story shows. Answers with equal readings are one moment."""
 
     http: str
     phase: str = ""
@@ -243,13 +243,12 @@ class Reader:
         text = self._redact(body.decode("utf-8", "replace"))
         with contextlib.suppress(ValueError, RecursionError):
             text = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
-        # A lone surrogate can be written in JSON's escapes, but neither sent to another process nor
-        # to a file.
+        # JSON's escapes can hold a lone surrogate, which no file and no other process can take.
         return text.encode("utf-8", "replace").decode("utf-8")
 
     def call(self, request: Request) -> str:
         """Method and path of a request."""
-        # The host says nothing where it is the API's, or stands for it.
+        # Without the host if it is the API's or answers for the API.
         path = re.sub(r"\Ahttps?://[^/]*(?=/v2/)", "", _safe_url(request.url))
         return self.plain(f"{request.method} {_UUID.sub(lambda match: match[1] + '…', path)}", 200)
 
@@ -260,7 +259,7 @@ class Reader:
         """
         response = exchange.response
         if response is None:
-            return self._error(exchange.error)
+            return self._error(exchange)
         is_call = "/v2/" in exchange.request.url
         headers = response.header("content-type"), response.header("retry-after")
         key = response.status, response.body, response.delay, response.cut_after, headers, is_call
@@ -268,11 +267,14 @@ class Reader:
             self._known[key] = self._answer(response, is_call)
         return self._known[key]
 
-    def _error(self, error: Exception | None) -> _Reading:
+    def _error(self, exchange: Exchange) -> _Reading:
+        error = exchange.error
         if isinstance(error, TransportFault):
             return _Reading(error.kind, counts="no answer", fault=error.kind, retried=True)
         name = type(error).__name__ if error is not None else "none"
-        first_line = str(error or "").partition("\n")[0]
+        # The call stands in the same line of the story.
+        call = f"{exchange.request.method} {shown_url(exchange.request.url)} "
+        first_line = str(error or "").partition("\n")[0].removeprefix(call)
         text = f"{name}: {self.plain(first_line, 100)}" if first_line else name
         return _Reading(name, counts="no answer", miss=text, retried=True)
 
@@ -397,7 +399,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def printable(text: str, longest: int) -> str:
-    """One line without what a terminal would obey, cut to a number of characters."""
+    """One line without control characters, cut to a number of characters."""
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return (
         text
@@ -407,7 +409,7 @@ def printable(text: str, longest: int) -> str:
 
 
 def first_and_last(items: Sequence[Any], most: int) -> list[Any]:
-    """The first and the last ones, half of each, where there are too many."""
+    """All items, or half of ``most`` from each end if there are more than ``most``."""
     return (
         list(items)
         if len(items) <= most

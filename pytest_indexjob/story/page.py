@@ -80,7 +80,7 @@ def write_report(
 
     ``coverage`` is ``{"matrix": {status: {phase: count}}, "other": {name: count}}``, or ``None`` to
     leave it out. The file is written whole or not at all. Raises ``IndexJobError`` where Jinja2 is
-    not installed.
+    not installed, ``OSError`` where the file can't be written.
     """
     try:
         import jinja2
@@ -103,9 +103,8 @@ def write_report(
         coverage=_coverage(coverage) if coverage is not None else None,
         data=_data(ordered),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Bytes, for the hashes are of these very line ends; a lone surrogate in a test's name is no
-    # reason to fail.
+    # As bytes, because the hashes in the page's policy hold for these line ends only. A lone
+    # surrogate in a test's name is replaced.
     write_whole(path, page.encode("utf-8", "replace"))
 
 
@@ -125,7 +124,7 @@ def _hashed(text: str) -> str:
 def _row(record: dict[str, Any]) -> _Row:
     base, bracket, parameters = record["nodeid"].partition("[")
     module, colons, name = base.rpartition("::")
-    # What the job was last known to be; where no answer held one, what the last answer was.
+    # The last known status of the job; if no answer held a job, the last answer.
     moments = [moment for moment in record["moments"] if moment["status"]] or record["moments"]
     last = max(enumerate(moments), key=lambda pair: (pair[1]["until"], pair[0]), default=None)
     told = last[1] if last else {}
@@ -181,7 +180,7 @@ def _place_in_life(name: str) -> int:
     return _LIFE.index(name) if name in _LIFE else len(_LIFE)
 
 
-# What the page's script reads when a test is opened.
+# The page's script reads this when a reader opens a test.
 
 
 class _Pool:
@@ -196,7 +195,7 @@ class _Pool:
         self._room = room
 
     def index(self, item: str) -> int:
-        """Where it is; -2 where there was no room."""
+        """The index of a value; -2 if there is no room for it."""
         if item not in self._indices:
             if self._room is not None:
                 size = len(item) + item.count('"')  # quotes are escaped
@@ -274,7 +273,7 @@ def _moments(record: dict[str, Any], strings: _Pool, bodies: _Pool) -> Iterator[
 
 
 def _spacing(ats: list[float]) -> list[float] | int:
-    """When the calls were; 0 where they are as even as their first, last and number tell."""
+    """The times of the calls; 0 if they are even, as the first, the last and their number tell."""
     if len(ats) < 3:
         return 0
     step = (ats[-1] - ats[0]) / (len(ats) - 1)

@@ -72,7 +72,7 @@ class _Bodies:
         self._known: dict[bytes, int | None] = {}
 
     def index(self, body: bytes) -> int | None:
-        """Where a body is kept, or ``None`` for an empty one and where there is no more room."""
+        """The index of a body; ``None`` if it is empty or there is no room for it."""
         if not body.strip():
             return None
         if body not in self._known:
@@ -112,7 +112,7 @@ def _arrived(response: Response) -> bytes:
     return response.body if response.cut_after is None else response.body[: response.cut_after]
 
 
-# What a call is named on the page, where its short name would not do.
+# The page's names of calls whose short names say too little.
 _LANES = {
     "jobs.data_sources": "sources",
     "jobs.details_signed_url": "report URL",

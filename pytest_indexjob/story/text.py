@@ -188,11 +188,7 @@ def _cut_middle(text: str, width: int) -> str:
 def _last_answer(exchange: Exchange, reader: Reader, width: int, verbose: bool) -> Iterator[str]:
     response = exchange.response
     if response is None:
-        reading = reader.read(exchange)
-        yield _cut(
-            f"the last call had no answer: {reading.fault or reading.miss}",
-            width,
-        )
+        yield _cut(f"the last call had no answer: {reader.read(exchange).http}", width)
         return
     yield _cut(
         f"the last answer, {response.status} {reader.plain(response.phrase, 40)}".rstrip() + ":",

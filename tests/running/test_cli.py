@@ -75,6 +75,23 @@ def test_a_usage_error_is_2_and_no_traceback(run, arguments):
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "partial", "--html"),
+        ("serve", "--log"),
+        ("record", "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02", "--output"),
+        ("coverage", "combine", "none.json", "--output"),
+    ],
+)
+def test_no_command_makes_a_folder_for_what_it_writes(run, tmp_path, arguments):
+    path = tmp_path / "new" / "file"
+    status, _, told = run(*arguments, path)
+    problem = f"can't be written: there is no folder {path.parent}: make it first"
+    assert (status, told) == (2, f"pytest-indexjob: {arguments[-1]} {path} {problem}\n")
+    assert not path.parent.exists()
+
+
 def test_the_module_and_the_command_are_the_same():
     for command in (
         [sys.executable, "-m", "pytest_indexjob"],
@@ -174,7 +191,7 @@ def service(monkeypatch):
 def test_record_polls_a_job_to_its_end(run, service, tmp_path):
     simulator, server = service
     job = simulator.start("partial")
-    output = tmp_path / "new" / "mine.yaml"
+    output = tmp_path / "mine.yaml"
     command = (
         "record",
         job.uuid,

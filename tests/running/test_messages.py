@@ -102,6 +102,7 @@ def test_it(indexjob_client): pass
         ("IndexJobSettings(secrets='hidden')", "secrets must be a tuple of strings"),
         ("IndexJobSettings(secrets=('hidden', 3))", "not of type tuple of int and str"),
         ("IndexJobSettings(base_url=3)", "base_url must be a string, not of type int"),
+        ("IndexJobSettings(base_url='me:hidden@x')", "begin with http:// or https://, not 'x'"),
         ("IndexJobSettings(timeout='x')", "timeout must be a number of seconds above 0, not 'x'"),
         ("IndexJobSettings(retries=1.5)", "retries must be a whole number of 0 or more, not 1.5"),
     ],
@@ -112,6 +113,12 @@ def test_wrong_settings_are_told_without_their_values(told, value, said):
     assert "INTERNALERROR" not in text
     assert "pytest_indexjob/" not in text.replace("\\", "/")
     assert "hidden" not in text
+
+
+def test_a_wrong_base_url_is_told_though_the_plugins_client_is_not_used(told):
+    source = SETTINGS.format(value="IndexJobSettings(base_url='staging.example')")
+    text = told(source.replace("indexjob_client", "indexjob_simulator"))
+    assert "base_url must begin with http:// or https://, not 'staging.example'" in text
 
 
 @pytest.mark.parametrize("name", ["../x", "x" * 300])
@@ -162,6 +169,14 @@ def test_a_traceback_ends_at_the_users_line(told, call):
         assert library not in failures
 
 
+def test_a_traceback_ends_at_the_users_line_without_a_fixture_too(told):
+    text = told(
+        "from pytest_indexjob import assert_status\ndef test_it(): assert_status(None, 'X')"
+    )
+    assert "TypeError: a job, a dict or a response was expected, not NoneType" in text
+    assert "pytest_indexjob/checking" not in text.replace("\\", "/")
+
+
 def test_a_traceback_is_cut_in_errors_that_came_of_a_miss(told):
     source = """
 @pytest.mark.indexjob_cassette("completed")
@@ -189,3 +204,74 @@ def test_it(indexjob_simulator):
     json.loads("{")
 """
     assert "json/decoder.py" in told(source).replace("\\", "/")
+
+
+# Threads that the plugin ends.
+
+THREADS = """
+import threading
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+"""
+of_the_whole_run = pytest.mark.skipif(
+    pytest.version_tuple < (8, 4), reason="before 8.4 pytest hears of threads in each phase anew"
+)
+
+
+@of_the_whole_run
+def test_what_ended_a_waiting_thread_is_told_once(pytester):
+    pytester.makepyfile(
+        THREADS
+        + """
+def test_stuck(indexjob_clock):
+    in_thread(threading.Event().wait)
+
+def test_endless(indexjob_clock):
+    in_thread(lambda: [indexjob_clock.sleep(3600) for _ in range(100)])
+"""
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider", "-Werror", "-oindexjob_stuck_after=0.3")
+    # An error that pytest heard of from the thread would be an error at teardown as well.
+    result.assert_outcomes(failed=2)
+    assert "Traceback" not in result.stdout.str()
+
+
+@of_the_whole_run
+def test_the_error_of_a_threads_request_ends_at_the_users_line(told):
+    source = """
+def ask():
+    requests.get("https://other.example/")  # the user's line
+
+def test_miss(indexjob_clock):
+    in_thread(ask)
+"""
+    warning = told(THREADS + source, "-Wdefault").partition("warnings summary")[2]
+    after = warning.partition("# the user's line\n")[2]
+    assert after.lstrip(" ^\n").startswith("pytest_indexjob.api.errors.NetworkBlockedError: ")
+
+
+def test_a_test_that_swallows_that_nobody_could_move_fails_all_the_same(told):
+    source = """
+def test_it(indexjob_clock):
+    try:
+        threading.Event().wait()
+    except BaseException:
+        pass
+"""
+    text = told(THREADS + source, "-oindexjob_stuck_after=0.3")
+    assert "nobody in this test could move for 0.3 real seconds" in text
+    assert "1 failed" in text
+
+
+def test_the_error_of_a_users_thread_is_reported_whole(told):
+    source = """
+def test_it(indexjob_clock):
+    in_thread({}.popitem)
+"""
+    warning = told(THREADS + source, "-Wdefault").partition("warnings summary")[2]
+    assert "_bootstrap_inner" in warning
+    assert "KeyError: 'popitem(): dictionary is empty'" in warning

@@ -140,7 +140,7 @@ def test_a_run_under_its_aim_fails(suite):
         result = suite(passing, f"--indexjob-coverage-fail-under={aim}")
         assert result.ret == status
     result.stdout.fnmatch_lines(
-        ["FAIL: outcome coverage of * % is under the 100 % that was asked for"]
+        ["FAIL: outcome coverage of * % is under the 100 % that was asked for: *-coverage lists*"]
     )
 
 
@@ -247,9 +247,9 @@ def test_a_test_that_did_not_use_the_plugin_has_no_story(suite):
 @pytest.mark.parametrize("options", [[], pytest.param(["-n", "2"], marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("installed_plugins")
 def test_the_page_shows_every_test_that_used_the_plugin(suite, options):
-    result = suite(WEAK, "--indexjob-report=out/page.html", *options)
-    result.stdout.fnmatch_lines(["page: out/page.html"])
-    page = (suite.path / "out" / "page.html").read_text()
+    result = suite(WEAK, "--indexjob-report=page.html", *options)
+    result.stdout.fnmatch_lines(["page: page.html"])
+    page = (suite.path / "page.html").read_text()
     for name in (
         "test_partial_but_fails",
         "test_failed_but_skips",
@@ -298,15 +298,22 @@ def test_the_page_is_written_though_the_run_is_interrupted(suite, pytester):
     assert "test_recorded" in (suite.path / "page.html").read_text()
 
 
-@pytest.mark.parametrize(
-    "option", ["--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file"]
-)
+FILE_OPTIONS = ("--indexjob-report", "--indexjob-coverage-file", "--indexjob-used-file")
+
+
+@pytest.mark.parametrize("option", FILE_OPTIONS)
 def test_a_path_that_can_not_be_written_is_refused_at_the_start(suite, option):
-    for path in ("/proc/nowhere/x", ".", "/dev/null/x"):
+    for path, problem in (
+        ("new/folder/x", "there is no folder new/folder: make it first"),
+        (".", "it is not a file: name a file"),
+        ("/dev/null", "it is not a file: name a file"),
+        ("/proc/x", "No such file or directory"),
+    ):
         result = suite("def test_it(): print('ran')", f"{option}={path}", "-s")
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines([f"*{option}={path} can't be written*"])
+        result.stderr.fnmatch_lines([f"ERROR: {option}={path} can't be written: {problem}"])
         result.stdout.no_fnmatch_line("*ran*")
+    assert not (suite.path / "new").exists()
 
 
 def test_without_jinja2_one_line_says_what_to_install(suite, monkeypatch):

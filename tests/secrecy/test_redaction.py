@@ -1036,3 +1036,18 @@ def test_the_answer_to_head_keeps_the_length_that_it_tells_of():
     asked_head = Interaction(Request("HEAD", URL), Response(200, headers))
     assert Redaction().redact(asked_head).response.headers == (("Content-Length", "271"),)
     assert Redaction().redact(answered(b"", headers)).response.headers == ()
+
+
+@pytest.mark.parametrize("name", [r"pass\word", r"\password", r"passwor\d"])
+def test_a_name_with_an_escape_that_json_does_not_have_still_names_a_secret(name):
+    body = f'{{"{name}": "hunter2-abc", "status": "ok"}}'
+    assert Redaction().redact_text(body) == f'{{"{name}": "REDACTED", "status": "ok"}}'
+
+
+@pytest.mark.parametrize("after", [b"", b"\xff", b"~~", b"zz~"])
+@pytest.mark.parametrize("before", [b"", b"b", b"bb", b"bbb"])
+def test_a_secret_in_base64_is_found_in_a_log_whatever_stands_around_it(before, after):
+    text = base64.b64encode(before + b"kimono42" + after).decode()
+    told = Redaction(["kimono42"]).redact_values(f"DEBUG sent {text}")
+    # A slash of base64 ends the part that goes.
+    assert told.partition("/")[0] == "DEBUG sent REDACTED"

@@ -37,7 +37,10 @@ def base(service):
         ({"database": "offline"}, "there is no life 'offline' of a database. There are: online"),
         ({"database": "online", "after": "5"}, "after must be 0 or more seconds, not '5'"),
         ({"database": "online", "after": 10**400}, "after must be 0 or more seconds"),
-        ({"after": 50}, 'a database that is "ready" takes no time: say "online"'),
+        (
+            {"after": 50},
+            'a database that is "ready" takes no time: leave after out, or say "online"',
+        ),
     ],
 )
 def test_a_knowledge_base_that_can_not_be(service, fields, problem):
@@ -82,7 +85,9 @@ def test_who_is_meant_is_a_uuid(service, base):
         lambda: service.start(knowledge_base_uuid=base),
         lambda: service.start(uuid=5),
     ):
-        with pytest.raises(TypeError, match=r"a uuid is needed, not .*: of a model it is"):
+        with pytest.raises(
+            TypeError, match=r"a uuid is needed, not .*: give the uuid of the model"
+        ):
             wrong()
     assert (len(service.knowledge_bases), service.jobs) == (1, ())
 

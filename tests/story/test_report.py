@@ -102,7 +102,7 @@ def data_of(page):
 
 
 def test_one_file_with_its_policy(tmp_path):
-    path = tmp_path / "new" / "report.html"
+    path = tmp_path / "report.html"
     write_report(path, records(), coverage=COVERAGE, title="Run <7>")
     page = path.read_bytes().decode()
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]

@@ -429,6 +429,14 @@ def test_a_last_call_without_answer_is_told():
     assert text.endswith("the last call had no answer: timeout")
 
 
+def test_a_miss_is_told_without_its_call_which_the_line_has():
+    told = "has no recorded answer left: this recording ends at IN_PROGRESS after 12 polls"
+    error = CassetteMissError(f"GET {JOB_URL} {told}", request=GET)
+    text = story_text([answered(RUNNING), failed(error, 5)], width=200)
+    assert f"  miss: CassetteMissError: {told}\n" in text
+    assert text.endswith("the last call had no answer: CassetteMissError")
+
+
 def test_nothing_reaches_the_terminal_that_it_would_obey():
     evil = job_answer(status="\x1b[2J\r\n\x07", phase="\u202e", note="\x9b2J")
     url = Request("GET", f"{JOBS_URL}/\x1b]0;title\x07")

@@ -187,6 +187,46 @@ def test_threads_from_before_the_test_keep_real_time():
         thread.join()
 
 
+def test_a_thread_from_before_the_test_holds_no_time_while_it_works():
+    is_over = threading.Event()
+
+    def work():
+        while not is_over.is_set():
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    patches = TimePatches(VirtualClock(), stuck_after=1.0)
+    patches.start()
+    try:
+        time.sleep(3600)
+        assert patches.clock.elapsed == 3600
+    finally:
+        patches.stop()
+        is_over.set()
+        thread.join()
+
+
+def test_of_two_that_are_due_at_once_the_second_wakes_while_the_first_still_works(clock):
+    woken, met = set(), []
+
+    def work(name, other):
+        time.sleep(5)
+        woken.add(name)
+        for _ in range(3 * 10**7):
+            if other in woken:
+                met.append(name)
+                return
+
+    threads = [threading.Thread(target=work, args=names) for names in ("ab", "ba")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(met) == ["a", "b"]
+    assert clock.elapsed == 5
+
+
 def test_time_goes_forwards_only(clock):
     for wrong in (-1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="only go forwards"):

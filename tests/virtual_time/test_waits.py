@@ -466,7 +466,9 @@ def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
         def test_it(indexjob_clock):
             never = threading.Event()
             threading.Thread(target=never.wait, name="helper", daemon=True).start()
-            never.wait()
+            wait_for_ever(never)
+        def wait_for_ever(event):
+            event.wait()  # the innermost line
         def test_loop(indexjob_clock):
             import asyncio
             async def main():
@@ -480,7 +482,7 @@ def test_a_test_in_which_nobody_can_move_is_told_who_waits_for_what(pytester):
     result.stdout.fnmatch_lines(
         [
             "*nobody in this test could move for 0.5 real seconds*",
-            "*thread MainThread: waits to be notified, at *never.wait()*",
+            "*thread MainThread: waits to be notified, at *event.wait()  # the innermost line",
             "*thread helper: waits to be notified*",
             "hint: look for a wait that no code ends, *",
             "*thread MainThread: waits in its event loop*",

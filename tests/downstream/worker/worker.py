@@ -14,15 +14,16 @@ async def watch(client, uuid, ends):
             answer.raise_for_status()
             status = answer.json()["job"]["status"]
         except httpx.HTTPError:
-            status = next(iter(RUNNING))
-        if status not in RUNNING:
-            ends[uuid] = status.removeprefix("INDEX_JOB_STATUS_")
-            return
+            pass  # the next poll may be answered
+        else:
+            if status not in RUNNING:
+                ends[uuid] = status.removeprefix("INDEX_JOB_STATUS_")
+                return
         await anyio.sleep(30)
 
 
 async def watch_all(token, uuids, *, limit):
-    """How the jobs ended that ended within so many seconds."""
+    """The ends of the jobs that ended within so many seconds, by their uuids."""
     ends = {}
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
         with anyio.move_on_after(limit):

@@ -433,7 +433,9 @@ def test_no_secret_is_in_what_pytest_tells_beside_its_reports(pytester, monkeypa
     keys = ("-o", "junit_logging=all", "-o", "junit_family=legacy", "-W", "default")
     result = pytester.runpytest(*options, *keys)
     told = result.stdout.str() + (pytester.path / "results.xml").read_text()
-    for part in ("xfail", "property", "warned", "thread", "subtest", "printed", "logged"):
+    # pytest has subtests from version 9 on.
+    subtests = ("subtest",) if hasattr(pytest, "Subtests") else ()
+    for part in ("xfail", "property", "warned", "thread", "printed", "logged", *subtests):
         assert f"{part} REDACTED" in told
     assert SIMPLE not in told
 

@@ -30,6 +30,7 @@ _HOST_OF_SERVICE = re.compile(
 # What curl and its like read as a URL where no option stands before it, which it might belong to.
 _BARE_HOST = re.compile(r"(?P<host>[\w-]+(?:\.[\w-]+)+)\.?(?P<port>:\d+)?(?:[/?#].*)?", re.DOTALL)
 _TAKES_FILES = frozenset(("aria2c",))
+_SCHEMES = frozenset(("http", "https"))  # commands by these names, and words of other commands
 _OPERATOR = re.compile(r"[|&;<>()]")
 _DOCTL = "doctl"  # which asks the API, unless it is told another URL
 _DOCTL_URL = "DIGITALOCEAN_API_URL"
@@ -55,8 +56,9 @@ def check(guard: Guard, command: Any, env: Mapping[Any, Any] | None, program: An
         for url in _URL.findall(text):
             parts = urlsplit(url)
             guard.check(parts.hostname, _port(parts.netloc), client=f"the command {program}")
-        for host, port in _without_scheme(words):
-            guard.check(host, port, client=f"the command {program}")
+        if words[0] in _SCHEMES or programs & _FETCH - _SCHEMES:
+            for host, port in _without_scheme(words):
+                guard.check(host, port, client=f"the command {program}")
     elif words and os.path.basename(words[0]) == _DOCTL:  # noqa: PTH119
         told = _URL.findall(text) or [(os.environ if env is None else env).get(_DOCTL_URL, API_URL)]
         for url in told:

@@ -282,6 +282,13 @@ def test_a_word_that_is_no_host_is_no_alarm(guarded, tmp_path, words):
     assert interception.journal.misses == []
 
 
+def test_the_name_of_a_scheme_is_no_command(guarded):
+    interception = guarded()
+    words = ["true", "--scheme", "https", "--host", API]
+    assert subprocess.run(words, check=False).returncode == 0
+    assert interception.journal.misses == []
+
+
 def test_what_follows_a_shells_operator_is_another_command(guarded):
     interception = guarded()
     assert subprocess.run("echo curl localhost | cat > /dev/null", shell=True, check=False)

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
-_PASSED = pytest.StashKey[bool]()
-_CALL = pytest.StashKey[Any]()
-_NOT_PASSED = pytest.StashKey[Any]()
+_REPORTS = pytest.StashKey[list[Any]]()
 _MARKS = pytest.StashKey[tuple[pytest.Mark, ...]]()  # those that were obeyed
 _TOTALS = pytest.StashKey[bool]()
 
@@ -72,7 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Make the marker enough by itself, whenever it was added."""
-    for key in (_INTERCEPTION, _PASSED, _CALL, _NOT_PASSED, _MARKS):
+    keys: tuple[pytest.StashKey[Any], ...] = (_INTERCEPTION, _REPORTS, _MARKS)
+    for key in keys:
         if key in item.stash:  # of an earlier run of this test
             del item.stash[key]
     if item.get_closest_marker(MARKER) is None:
@@ -85,9 +84,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     _check_mark(item)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Keep whether the test passed: only then is written what it recorded.
+    """Write what the test recorded, once its fixtures are done and all its reports have passed.
 
     Send along what the run adds up.
     """
@@ -102,41 +101,36 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         from pytest_indexjob.running.reporting import redact_report, tell_story
 
         interception = item.stash[_INTERCEPTION]
+        # Of one test there are several reports of its call, where it has subtests. Other plugins
+        # may still turn a report into a failure, so the reports are judged at the end.
+        reports = item.stash.setdefault(_REPORTS, [])
+        reports.append(report)
+        if call.when == "teardown" and _not_passed(reports) is None:
+            from pytest_indexjob.running.one_test import save
+
+            save(item, interception, report)
         redact_report(report, interception)
         tell_story(item, report, interception)
-        # Of one test there are several reports of its call, where it has subtests.
-        if not report.passed or hasattr(report, "wasxfail"):
-            item.stash.setdefault(_NOT_PASSED, report)
-        if call.when == "call":
-            item.stash[_PASSED] = True
-            item.stash[_CALL] = report
-        elif call.when == "teardown" and item.config.stash.get(_TOTALS, False):
+        if call.when == "teardown" and item.config.stash.get(_TOTALS, False):
             from pytest_indexjob.running.totals import facts_of
 
-            not_passed = item.stash.get(_NOT_PASSED, None)
+            calls = [made for made in reports if made.when == "call"]
+            not_passed = _not_passed(reports)
             report.indexjob = facts_of(
                 item,
                 interception,
-                item.stash.get(_CALL, report),
-                passed=_passed(item),
+                calls[-1] if calls else report,
+                passed=not_passed is None and bool(calls),
                 failed=not_passed if not_passed is not None and not_passed.failed else None,
             )
     return report  # type: ignore[no-any-return]
 
 
-def _passed(item: pytest.Item) -> bool:
-    return item.stash.get(_PASSED, False) and _NOT_PASSED not in item.stash
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Write what the test recorded, once all its fixtures are done."""
-    result = yield
-    if _INTERCEPTION in item.stash and _passed(item):
-        from pytest_indexjob.running.one_test import save
-
-        save(item.stash[_INTERCEPTION])
-    return result
+def _not_passed(reports: list[Any]) -> Any:
+    """The first report of a test that did not pass, if there is one."""
+    return next(
+        (report for report in reports if not report.passed or hasattr(report, "wasxfail")), None
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

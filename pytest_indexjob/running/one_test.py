@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import Counter
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +23,7 @@ from pytest_indexjob.running.settings import RunSettings, moment, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_indexjob.api.client import IndexingJobClient
     from pytest_indexjob.exchange import Request, Response
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MARKER = "indexjob_cassette"
+SHARED = "indexjob-shared-cassettes"
 # What the plugin's client sends where a recording or the simulator answers.
 _TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
@@ -202,6 +203,7 @@ def play(
         from pytest_indexjob.recording.recorder import Recorder
 
         path = or_fail(lambda: locate(names[0], folder))
+        shared: SharedCassettes | None = request.config.pluginmanager.get_plugin(SHARED)
         recorder = Recorder(
             playback,
             path,
@@ -213,7 +215,7 @@ def play(
             keep_bodies=run.kept_bodies,
             base_url=settings.base_url,
             run=run.run,
-            sharing=_sharing(request.node, names[0]),
+            sharing=shared.sharing(request.node, names[0]) if shared is not None else 1,
         )
     interception.play(
         playback, strict=strict and not run.live and recorder is None, recorder=recorder
@@ -235,19 +237,39 @@ def _name_in_module(item: pytest.Item, settings: IndexJobSettings) -> str:
     return "-".join([redacted, *map(str, indices.values())])
 
 
-_SHARING = pytest.StashKey[Counter[Path]]()
+class SharedCassettes:
+    """Which tests record each cassette: also those that ``-k`` or a test's id leaves out.
 
+    Without them a rewrite would drop what they recorded. Registered as a plugin.
+    """
 
-def _sharing(item: pytest.Item, name: str) -> int:
-    """How many tests of this run record to the file of that name."""
-    stash = item.config.stash
-    if _SHARING not in stash:
-        stash[_SHARING] = Counter(
-            other.path.parent / mark.args[0]
-            for other in item.session.items
-            if (mark := other.get_closest_marker(MARKER)) and mark.args
-        )
-    return max(stash[_SHARING][item.path.parent / name], 1)
+    def __init__(self) -> None:
+        self._tests: dict[Path, set[str]] = defaultdict(set)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_make_collect_report(self) -> Iterator[None]:
+        """Look at all that a file or a class holds, before ids and ``--lf`` choose from it."""
+        report: Any = yield
+        self._count(report.result or ())
+        return report  # type: ignore[no-any-return]
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Look again: the mark may have been added after collection."""
+        self._count(items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Look again: the mark may have been added after collection."""
+        self._count(session.items)
+
+    def _count(self, nodes: Iterable[pytest.Item | pytest.Collector]) -> None:
+        for node in nodes:
+            mark = node.get_closest_marker(MARKER) if isinstance(node, pytest.Item) else None
+            if mark is not None and mark.args:
+                self._tests[node.path.parent / mark.args[0]].add(node.nodeid)
+
+    def sharing(self, item: pytest.Item, name: str) -> int:
+        """How many tests record to the file of that name."""
+        return max(len(self._tests[item.path.parent / name]), 1)
 
 
 _CLEARED = pytest.StashKey[set[Path]]()
@@ -278,6 +300,9 @@ def secrets(settings: IndexJobSettings) -> list[str]:
 
 def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
     limit = run.max_age
+    mark = item.get_closest_marker(MARKER)
+    # A cassette with a name may be shared, and only all of its tests together rewrite it.
+    again = item.nodeid.partition("::")[0] if mark and mark.args else item.nodeid
     if limit is None or run.record_mode in ("all", "rewrite"):
         return
     from pytest_indexjob.recording.recorder import age_in_days
@@ -294,7 +319,7 @@ def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
         if age is not None:
             said = f"was recorded {age:.0f} days ago (at most {limit.days:g})"
         text = (
-            f"{recording.path} {said}. To record it again: pytest {shlex.quote(item.nodeid)}"
+            f"{recording.path} {said}. To record it again: pytest {shlex.quote(again)}"
             " --indexjob-record=rewrite"
         )
         if not limit.warns:
@@ -302,10 +327,17 @@ def _check_age(item: pytest.Item, playback: Playback, run: RunSettings) -> None:
         item.warn(CassetteWarning(text))
 
 
-def save(interception: Interception) -> None:
-    """Write what a test that passed has recorded."""
-    if interception.recorder is not None:
-        or_fail(interception.recorder.save)
+def save(item: pytest.Item, interception: Interception, report: pytest.TestReport) -> None:
+    """Write what a test that passed has recorded; where that fails, so does its last report."""
+    recorder = interception.recorder
+    if recorder is None:
+        return
+    saving = pytest.CallInfo.from_call(
+        lambda: or_fail(recorder.save), when="teardown", reraise=KeyboardInterrupt
+    )
+    if saving.excinfo is not None:
+        failed = pytest.TestReport.from_item_and_call(item, saving)
+        report.outcome, report.longrepr = failed.outcome, failed.longrepr
 
 
 def simulate(

@@ -24,6 +24,10 @@ def register(config: pytest.Config) -> bool:
     Raises ``pytest.UsageError``.
     """
     left_out = _left_out(config)
+    if run_settings(config).record_mode == "rewrite":
+        from pytest_indexjob.running.one_test import SHARED, SharedCassettes
+
+        config.pluginmanager.register(SharedCassettes(), SHARED)
     under = config.getoption("--indexjob-coverage-fail-under")
     if under is not None and not 0 <= under <= 100:
         raise pytest.UsageError(f"--indexjob-coverage-fail-under must be 0 to 100, not {under:g}")
@@ -145,6 +149,7 @@ class Totals:
         self._replaced_types: dict[str, set[str]] = {}
         # By path and test: the text that each test records for a recording that tests share.
         self._rewrites: dict[str, dict[str, str | None]] = {}
+        self._sharing: dict[str, int] = {}  # by path: how many tests share the recording
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
         self._coverage: Coverage | None = None
@@ -176,6 +181,7 @@ class Totals:
             path, sharing, test, staged = facts["rewrite"]
             tests = self._rewrites.setdefault(path, {})
             tests[test] = staged
+            self._sharing[path] = sharing
             if len(tests) == sharing and None not in tests.values():
                 self._rewrite(path)
 
@@ -217,8 +223,10 @@ class Totals:
             for path, types in self._replaced_types.items()
         ]
         self._lines += [
-            f"{path}: not every test that records it passed, so the old recording was left as it is"
-            for path in self._rewrites
+            f"{path}: {sum(staged is not None for staged in tests.values())} of the"
+            f" {self._sharing[path]} tests that record it ran and passed, so the recording was left"
+            " as it was"
+            for path, tests in self._rewrites.items()
         ]
         if self._errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

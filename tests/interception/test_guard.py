@@ -239,6 +239,63 @@ def test_a_command_that_fetches_is_stopped_however_it_is_started(guarded, start)
     assert len(interception.journal.misses) == 1
 
 
+API = "api.digitalocean.com"
+WITHOUT_SCHEME = {
+    "alone": ["curl", "x.invalid"],
+    "with a path": ["wget", "x.invalid/a?b=c"],
+    "with a port": ["wget", "-q", "-O", "-", "--", API + ":8080"],
+    "after a method": ["http", "GET", "x.invalid/a"],
+    "the API after an option": ["curl", "-s", API + "/v2"],
+    "the API of an option": ["curl", "-s", f"--url={API}"],
+    "the API with a user": ["curl", "-s", f"me:pw@{API.upper()}/v2"],
+    "the API in a shell": ["sh", "-c", f"true && curl -s {API}"],
+    "a text": f"curl -s '{API}'",
+}
+
+
+@pytest.mark.parametrize("command", WITHOUT_SCHEME.values(), ids=WITHOUT_SCHEME)
+def test_a_host_without_a_scheme_is_stopped(guarded, command):
+    interception = guarded()
+    with pytest.raises(NetworkBlockedError, match=r"(?i)reach (x\.invalid|api\.digital).*command"):
+        subprocess.run(command, shell=isinstance(command, str), check=False)
+    assert len(interception.journal.misses) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-s", f"./{API}.txt"),
+        ("-s", f"{API}.txt"),
+        ("-H", f"Host: {API}"),
+        ("-o", "out.json"),
+        ("-d", "@body.json"),
+        ("localhost:1", "-o", "out.json"),
+        ("127.0.0.1:1/a.json",),
+    ],
+)
+def test_a_word_that_is_no_host_is_no_alarm(guarded, tmp_path, words):
+    interception = guarded()
+    curl = tmp_path / "curl"
+    curl.write_text("#!/bin/sh\n")
+    curl.chmod(0o755)
+    assert subprocess.run([curl, *words], check=False).returncode == 0
+    assert interception.journal.misses == []
+
+
+def test_the_name_of_a_scheme_is_no_command(guarded):
+    interception = guarded()
+    words = ["true", "--scheme", "https", "--host", API]
+    assert subprocess.run(words, check=False).returncode == 0
+    assert interception.journal.misses == []
+
+
+def test_what_follows_a_shells_operator_is_another_command(guarded):
+    interception = guarded()
+    assert subprocess.run("echo curl localhost | cat > /dev/null", shell=True, check=False)
+    assert subprocess.run("true curl; echo a.json", shell=True, check=False)
+    assert interception.journal.misses == []
+
+
 def test_a_text_that_tells_of_a_command_is_no_command(guarded):
     interception = guarded()
     words = ["true", "use curl for http://x.invalid/"]

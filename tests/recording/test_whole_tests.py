@@ -255,7 +255,7 @@ def test_a_shared_recording_is_rewritten_when_all_that_share_it_passed(suite, wo
     result = suite("BAD = 2" + SHARED, "--indexjob-record=rewrite", *workers)
     result.assert_outcomes(passed=3, failed=1)
     assert (suite.path / "cassettes" / "mine.yaml").read_bytes() == before
-    result.stdout.fnmatch_lines(["*mine.yaml: not every test that records it passed*"])
+    result.stdout.fnmatch_lines(["*mine.yaml: 3 of the 4 tests that record it ran and passed*"])
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite", *workers).assert_outcomes(passed=4)
     assert sorted(numbers(suite), key=int) == ["8", "9", "10", "11"]
     suite("BAD = 9" + SHARED).assert_outcomes(passed=4)
@@ -265,6 +265,78 @@ def test_a_rewrite_that_stops_early_leaves_the_shared_recording(suite):
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite")
     suite("BAD = 1" + SHARED, "--indexjob-record=rewrite", "-x")
     assert numbers(suite) == ["0", "1", "2", "3"]
+
+
+LEFT_OUT = {
+    "a choice by name": ("-k", "1 or 2"),
+    "a test that is deselected": ("--deselect", "test_it.py::test_it[1]"),
+    "a test's id": ("test_it.py::test_it[1]",),
+    "a class' id": ("test_it.py::TestIt::test_it",),
+    "unittest": ("test_it.py::TestUnit::test_it",),
+}
+
+
+@pytest.mark.parametrize("options", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_a_rewrite_by_some_of_the_tests_leaves_the_shared_recording(suite, options):
+    text = f"""BAD = 9
+import unittest
+{SHARED}
+@pytest.mark.indexjob_cassette("mine")
+class TestIt:
+    def test_it(self): assert requests.get(f"{{URL}}?page=c1").ok
+    def test_other(self): assert requests.get(f"{{URL}}?page=c2").ok
+@pytest.mark.indexjob_cassette("mine")
+class TestUnit(unittest.TestCase):
+    def test_it(self): assert requests.get(f"{{URL}}?page=u1").ok
+"""
+    suite(text, "--indexjob-record=rewrite").assert_outcomes(passed=7)
+    before = numbers(suite)
+    assert len(before) == 7
+    result = suite(text, "--indexjob-record=rewrite", *options)
+    assert result.ret == 0
+    assert numbers(suite) == before
+    result.stdout.fnmatch_lines(["*mine.yaml: * of the * tests that record it ran and passed*"])
+
+
+OTHER_PLUGINS = {
+    "fails a call's report": """
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call):
+    report = yield
+    if call.when == "call": report.outcome, report.longrepr = "failed", "by a plugin"
+    return report
+""",
+    "fails a teardown's report": """
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call):
+    made = yield
+    report = made.get_result()
+    if call.when == "teardown": report.outcome, report.longrepr = "failed", "by a plugin"
+""",
+    "fails after the call's report was made": """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(call):
+    report = yield
+    if call.when == "call": report.outcome, report.longrepr = "failed", "by a plugin"
+    return report
+""",
+    "fails after all of the teardown": """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown():
+    yield
+    raise RuntimeError
+""",
+}
+
+
+@pytest.mark.parametrize("plugin", OTHER_PLUGINS.values(), ids=OTHER_PLUGINS)
+def test_a_test_that_another_plugin_fails_writes_nothing(suite, plugin):
+    conftest = suite.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + plugin)
+    one = "@pytest.mark.indexjob_cassette('mine')\ndef test_it(): assert requests.get(URL).ok"
+    for text in (one, "BAD = 9" + SHARED):
+        assert suite(text, "--indexjob-record=rewrite").ret != 0
+        assert numbers(suite) == []
 
 
 # A run that is killed

@@ -52,7 +52,8 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
     A module is looked through again only when it has grown.
     """
     found = []
-    for module_name, module in [*sys.modules.items()]:
+    # Copied at once, since another thread may import meanwhile.
+    for module_name, module in dict(sys.modules).items():
         names = getattr(module, "__dict__", None)
         known = _seen.get(module_name)
         if known is None or known[0] is not names or known[1] != len(known[0]):
@@ -64,7 +65,7 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
             for name in known[2]
             if (real := identity(known[0].get(name))) in functions
         ]
-    for gone in _seen.keys() - sys.modules.keys():  # else their names would be kept alive
+    for gone in set(_seen).difference(list(sys.modules)):  # else their names would be kept alive
         del _seen[gone]
     return found
 
@@ -75,7 +76,7 @@ def _look_through(module_name: str, names: Any) -> tuple[dict[str, Any], int, tu
     candidates: tuple[str, ...] = ()
     if not is_of_the_run(module_name) and not _is_ours(module_name):
         candidates = tuple(
-            name for name, value in [*names.items()] if name in _NAMES or _is_named(value)
+            name for name, value in dict(names).items() if name in _NAMES or _is_named(value)
         )
     known = _seen[module_name] = (names, len(names), candidates)
     return known

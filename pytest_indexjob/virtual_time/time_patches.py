@@ -17,7 +17,14 @@ from typing import Any
 import pytest
 
 from pytest_indexjob.replacements import Replacements, original
-from pytest_indexjob.virtual_time import children, event_loops, files, signals, threads
+from pytest_indexjob.virtual_time import (
+    children,
+    event_loops,
+    files,
+    signals,
+    threads,
+    workers,
+)
 from pytest_indexjob.virtual_time.clock import VirtualClock
 from pytest_indexjob.virtual_time.originals import TIME_FUNCTIONS
 from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, identity, references
@@ -38,16 +45,23 @@ class TimePatches:
     All their waits with a limit stand on one timeline: sleeps, ``threading``, ``queue``, futures,
     asyncio's loops, trio's. The wall clock (``time.time``, ``datetime.now``) is virtual for all
     threads, by time-machine. With ``real`` nothing is virtual and sleeps are only kept.
+    ``hint(text)`` is called when the first limit came that a thread on real time may explain.
     """
 
     def __init__(
-        self, clock: VirtualClock, *, stuck_after: float = STUCK_AFTER, real: bool = False
+        self,
+        clock: VirtualClock,
+        *,
+        stuck_after: float = STUCK_AFTER,
+        real: bool = False,
+        hint: Callable[[str], object] = lambda text: None,
     ) -> None:
         self.clock = clock
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
         self._watchdog = Watchdog(self.timeline)
         self.timeline.sockets.on_real_wait = self._watchdog.start
         self._real = real
+        self._hint: Callable[[str], object] | None = hint
         self._replacements = Replacements()
         self._time_functions = TimeFunctions()
         self._locks: contextlib.ExitStack = contextlib.ExitStack()
@@ -164,9 +178,10 @@ class TimePatches:
         return [
             *((module, name, functions[real]) for module, name, real in references(functions)),
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
-            *threads.patches(timeline, self.clock.keep_wait),
+            *threads.patches(timeline, self._time_out),
             *event_loops.patches(timeline, moved, self.clock.keep_sleep),
             *children.patches(timeline),
+            *workers.patches(timeline),
             *self._watchdog.patches(),
         ]
 
@@ -205,6 +220,13 @@ class TimePatches:
             self.clock.sleep(length)
         else:
             self.timeline.read()
+
+    def _time_out(self, seconds: float) -> None:
+        """Keep a wait whose limit came. A thread on real time may be the reason: tell it once."""
+        self.clock.keep_wait(seconds)
+        if self._hint is not None and (text := self.timeline.hint_at_strangers(seconds)):
+            self._hint(text)
+            self._hint = None
 
     def _keep_sleep(self, seconds: float) -> None:
         if self.timeline.participates():

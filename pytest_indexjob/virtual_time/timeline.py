@@ -11,13 +11,15 @@ import contextlib
 import functools
 import heapq
 import itertools
+import math
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any
 
 import pytest
@@ -123,6 +125,10 @@ class Wait:
         return False
 
 
+class Handed:
+    """Work of the test that an idle thread from before the clock was given."""
+
+
 class Timeline:
     """The moment of one test, its threads, and their waits.
 
@@ -155,6 +161,10 @@ class Timeline:
         # The threads that are known to be on the timeline, by their idents.
         self._participants: set[int] = set()
         self._on_real_time: dict[int, int] = {}
+        # The strangers that do work of the test, by their idents.
+        self._guests: set[int] = set()
+        # Work that strangers were given and have not taken up, and the real moments of that.
+        self._handed: weakref.WeakKeyDictionary[Handed, float] = weakref.WeakKeyDictionary()
         self._moved_at = _real_monotonic()
         self._readings = 0
         self._nudge = 0.0
@@ -201,10 +211,70 @@ class Timeline:
 
     def _is_strange(self, thread: threading.Thread) -> bool:
         """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
+        if thread.ident in self._guests:
+            return False
         known = self._strange.get(thread)
         if known is None:
             known = self._strange[thread] = thread in self.strangers or _is_the_runs(thread)
         return known
+
+    # Strangers that do work of the test.
+
+    def hand_over(self, are_meant: Callable[[threading.Thread], bool]) -> Handed | None:
+        """Hold time until one of the strangers takes up the test's work, for ``PATIENCE`` at most.
+
+        ``are_meant(thread)`` tells which may take it up. Returns what stands for the work, or
+        ``None`` if there is no such stranger.
+        """
+        with self.lock:
+            meant = [thread for thread in self.strangers if are_meant(thread)]
+            if not meant:
+                return None
+            is_idle = any(thread.ident not in self._guests for thread in meant)
+            handed = Handed()
+            self._handed[handed] = _real_monotonic() if is_idle else -math.inf
+            return handed
+
+    def take_up(self, handed: Handed | None) -> None:
+        """Put the calling thread on the timeline, which takes up this work, until ``leave``."""
+        ident = _thread.get_ident()
+        with self.lock:
+            if self.active and handed is not None and not self.participates():
+                self._guests.add(ident)
+            if handed is not None:
+                self._handed.pop(handed, None)
+
+    def leave(self, ident: int | None = None) -> None:
+        """Take a thread off the timeline that took up work; without ``ident`` the calling one."""
+        ident = _thread.get_ident() if ident is None else ident
+        with self.lock:
+            if ident in self._guests:
+                self._guests.discard(ident)
+                self._participants.discard(ident)
+                # It may take up what waits.
+                now = _real_monotonic()
+                self._handed.update([(handed, now) for handed in [*self._handed]])
+                self._end_ready()
+                self._try_to_move()
+
+    def _is_handing_over(self) -> bool:
+        now = _real_monotonic()
+        return any(now - since < PATIENCE for since in [*self._handed.values()])
+
+    def hint_at_strangers(self, seconds: float) -> str:
+        """What to look at where a wait's limit came, or ``""`` without threads on real time."""
+        names = [
+            thread.name
+            for _, thread in _threads()
+            if thread in self.strangers and self._is_strange(thread) and not _is_the_runs(thread)
+        ]
+        if not names:
+            return ""
+        return (
+            f"hint: a limit of {duration_text(seconds)} came (at {_place(sys._getframe(1))}). These"
+            f" threads were made before the clock and are on real time: {', '.join(names)}. If the"
+            " wait was for one of them, put it on the timeline: indexjob_clock.adopt(thread)"
+        )
 
     # Waits.
 
@@ -273,7 +343,7 @@ class Timeline:
             if wait.ended_by is not None:
                 return False
             wait.ended_by = by
-            for ident, standing in [*self.waits.items()]:
+            for ident, standing in self.waits.copy().items():
                 if standing is wait:
                     del self.waits[ident]
             wait.open()
@@ -330,7 +400,7 @@ class Timeline:
 
     def _is_glanced_at(self) -> bool:
         now = _real_monotonic()
-        return any(now < until and lives() for until, lives in self._glances.values())
+        return any(now < until and lives() for until, lives in [*self._glances.values()])
 
     @contextlib.contextmanager
     def real_time(self, pid: int, what: str) -> Iterator[None]:
@@ -402,21 +472,21 @@ class Timeline:
 
     def _somebody_works(self) -> bool:
         # A thread that was started and has not begun.
-        if threading._limbo:  # type: ignore[attr-defined]
+        if threading._limbo or self._is_handing_over():  # type: ignore[attr-defined]
             return True
         frames: dict[int, Any] | None = None
-        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+        for ident, thread in _threads():
             if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
                 continue
             if ident == _thread.get_ident():
                 return True
-            frames = _frames_of_others() if frames is None else frames
+            frames = frames_of_others() if frames is None else frames
             if ident in frames and not self._sits_still(ident, thread, frames[ident]):
                 return True
         return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
 
     def _end_ready(self) -> bool:
-        ready = [wait for wait in self.waits.values() if wait.ready and wait.ready()]
+        ready = [wait for wait in [*self.waits.values()] if wait.ready and wait.ready()]
         for wait in ready:
             self.end(wait, BY_EVENT)
         return bool(ready)
@@ -490,13 +560,13 @@ class Timeline:
             self.fail(self._story())
 
     def _whereabouts(self) -> Any:
-        frames = _frames_of_others()
+        frames = frames_of_others()
         return (
             self.now,
             sorted((ident, wait.number) for ident, wait in self.waits.items()),
             tuple(
                 (ident, id(frames[ident]), frames[ident].f_lasti, _switches(thread))
-                for ident, thread in [*threading._active.items()]  # type: ignore[attr-defined]
+                for ident, thread in _threads()
                 if ident in frames and ident not in self.waits and not self._is_strange(thread)
             ),
         )
@@ -515,13 +585,13 @@ class Timeline:
             pytest.fail(self.failure, pytrace=False)
 
     def _story(self) -> str:
-        frames = _frames_of_others()
+        frames = frames_of_others()
         lines = [
             f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
             f" indexjob_stuck_after); its clock stands at {duration_text(self.now)}. Who waits for"
             " what:"
         ]
-        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+        for ident, thread in _threads():
             wait = self.waits.get(ident)
             if wait is not None:
                 end = "" if wait.until is None else f", until {duration_text(wait.until)}"
@@ -529,7 +599,7 @@ class Timeline:
                 lines += [f"        {line}" for line in _tasks(wait)]
             elif ident in frames and (thread in self.strangers or not self._is_strange(thread)):
                 at = _place(frames[ident])
-                strange = thread in self.strangers
+                strange = thread in self.strangers and self._is_strange(thread)
                 whose = "on real time" if strange else "works or waits on something real"
                 lines.append(f"    thread {thread.name}: {whose}, at {at}")
         lines += [f"    time is held still: {what}" for what in self._children.values()]
@@ -546,7 +616,12 @@ class Timeline:
         return "\n".join(lines)
 
 
-def _frames_of_others() -> dict[int, Any]:
+def _threads() -> Iterable[tuple[int, threading.Thread]]:
+    """The threads by their idents, copied at once: they come and go meanwhile."""
+    return dict(threading._active).items()  # type: ignore[attr-defined]
+
+
+def frames_of_others() -> dict[int, FrameType]:
     """Where each thread stands but the calling one.
 
     A function that kept its own frame would be a cycle of references: it would keep whatever the
@@ -554,7 +629,10 @@ def _frames_of_others() -> dict[int, Any]:
     """
     frames = sys._current_frames()
     del frames[_thread.get_ident()]
-    return frames
+    # Python 3.11 collects garbage in the midst of ``_current_frames``. A finalizer may let another
+    # thread run, which leaves the frame that is being read. What then stands in its place may be
+    # any object: a function was seen.
+    return {ident: frame for ident, frame in frames.items() if isinstance(frame, FrameType)}
 
 
 def _is_the_runs(thread: threading.Thread) -> bool:

@@ -11,7 +11,7 @@ import threading
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from pytest_indexjob.replacements import behind
+from pytest_indexjob.replacements import StandIn, behind
 from pytest_indexjob.virtual_time.timeline import is_of_the_run
 
 _OF_SYSTEM = [
@@ -100,11 +100,11 @@ def _is_ours(module_name: str) -> bool:
 
 
 def _is_named(value: Any) -> bool:
-    # Only of functions, since anything may stand in a module, and may do anything when it is asked
-    # for its name.
+    # Only of functions and our classes, since anything may stand in a module, and may do anything
+    # when it is asked for its name.
     if any(value is each for each in _CLASSES):
         return True
-    return type(value) in (BuiltinFunctionType, FunctionType) and value.__name__ in _NAMES
+    return type(value) in (BuiltinFunctionType, FunctionType, StandIn) and value.__name__ in _NAMES
 
 
 def identity(value: Any) -> Any:

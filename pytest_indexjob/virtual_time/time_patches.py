@@ -60,6 +60,7 @@ class TimePatches:
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
         self._watchdog = Watchdog(self.timeline)
         self.timeline.sockets.on_real_wait = self._watchdog.start
+        self.timeline.sockets.served = clock.served
         self._real = real
         self._hint: Callable[[str], object] | None = hint
         self._replacements = Replacements()

@@ -237,12 +237,16 @@ class Timeline:
 
     def take_up(self, handed: Handed | None) -> None:
         """Put the calling thread on the timeline, which takes up this work, until ``leave``."""
-        ident = _thread.get_ident()
-        with self.lock:
-            if self.active and handed is not None and not self.participates():
-                self._guests.add(ident)
-            if handed is not None:
+        if handed is not None:
+            with self.lock:
+                self.join()
                 self._handed.pop(handed, None)
+
+    def join(self) -> None:
+        """Put the calling thread on the timeline until ``leave``, unless it is there."""
+        with self.lock:
+            if self.active and not self.participates():
+                self._guests.add(_thread.get_ident())
 
     def leave(self, ident: int | None = None) -> None:
         """Take a thread off the timeline that took up work; without ``ident`` the calling one."""
@@ -281,6 +285,10 @@ class Timeline:
     def sleep(self, seconds: float) -> None:
         """Stand for some virtual seconds."""
         self.stand(Wait(self, self.moment_in(seconds), f"sleeps {duration_text(seconds)}"))
+
+    def wait_for(self, seconds: float, what: str, ready: Callable[[], bool]) -> Wait:
+        """A wait of some virtual seconds, or until ``ready()`` is true."""
+        return Wait(self, self.moment_in(seconds), what, ready)
 
     def moment_in(self, seconds: float) -> float:
         """The moment so many seconds from now."""
@@ -498,7 +506,8 @@ class Timeline:
         if known is None or known[0] != state:
             self._still[ident] = state, now
             return False
-        patience = _SERVERS_PATIENCE if _serves(thread) else PATIENCE
+        is_idle_server = _serves(thread) and ident not in self._guests
+        patience = _SERVERS_PATIENCE if is_idle_server else PATIENCE
         return now - known[1] >= patience and not self.sockets.has_thread_in_flight(ident)
 
     # Standing in real time.

@@ -18,7 +18,7 @@ _OF_SYSTEM = [
     (owner, name)
     for owner, names in (
         (select, ("select", "poll", "epoll")),
-        (signal, ("setitimer", "getitimer", "alarm", "sigtimedwait")),
+        (signal, ("setitimer", "getitimer", "alarm", "sigtimedwait", "sigwait", "sigwaitinfo")),
     )
     for name in names
     if hasattr(owner, name)

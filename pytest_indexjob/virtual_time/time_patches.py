@@ -146,6 +146,8 @@ class TimePatches:
             "select": functools.partial(files.virtual_select, moved=moved),
             "poll": functools.partial(files.virtual_poll, moved=moved),
             "sigtimedwait": signals.virtual_sigtimedwait,
+            "sigwait": signals.virtual_sigwait,
+            "sigwaitinfo": signals.virtual_sigwaitinfo,
         }
         virtual: dict[str, Any] = {
             "Lock": threads.VirtualLock,

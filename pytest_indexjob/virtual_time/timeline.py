@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ctypes
 import functools
 import heapq
 import itertools
@@ -26,6 +27,7 @@ import pytest
 
 from pytest_indexjob.durations import duration_text
 from pytest_indexjob.virtual_time.sockets import Sockets, is_in
+from pytest_indexjob.virtual_time.spins import looking_frame, place_of
 from pytest_indexjob.virtual_time.time_functions import REAL
 
 # Taken at import, before it is replaced.
@@ -165,7 +167,7 @@ class Timeline:
         self._guests: set[int] = set()
         # Work that strangers were given and have not taken up, and the real moments of that.
         self._handed: weakref.WeakKeyDictionary[Handed, float] = weakref.WeakKeyDictionary()
-        self._moved_at = _real_monotonic()
+        self._moved_at = self._progressed_at = _real_monotonic()
         self._readings = 0
         self._nudge = 0.0
         # It holds time, but must not fail the test.
@@ -176,7 +178,7 @@ class Timeline:
         """Begin: the calling thread and those made from now on are the test's."""
         mine = threading.current_thread()
         self.strangers = {thread for thread in threading.enumerate() if thread is not mine}
-        self._moved_at = _real_monotonic()
+        self._moved_at = self._progressed_at = _real_monotonic()
         self.active = True
 
     def stop(self) -> None:
@@ -394,7 +396,7 @@ class Timeline:
         with self.lock:
             number = next(self.numbers)
             self._children[number] = f"{what} (process {pid})"
-            self._moved_at = _real_monotonic()
+            self._moved_at = self._progressed_at = _real_monotonic()
         try:
             yield
         finally:
@@ -465,6 +467,10 @@ class Timeline:
             self._move_to(due.until)
             self.end(due, BY_TIME)
 
+    def _is_server(self, ident: int) -> bool:
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        return thread is not None and ident not in self._guests and _serves(thread)
+
     def _earliest(self) -> Wait | None:
         while self._heap and self._heap[0][2].ended_by is not None:
             heapq.heappop(self._heap)
@@ -472,6 +478,11 @@ class Timeline:
 
     def _move_to(self, moment: float) -> None:
         self._moved_at = _real_monotonic()
+        due = self._earliest()
+        stands = [ident for ident, wait in self.waits.copy().items() if wait is due]
+        # A server that looks around now and then does nothing for the test.
+        if not any(self._is_server(ident) for ident in stands):
+            self._progressed_at = self._moved_at
         self._readings = 0
         if moment > self.now:
             self._nudge = 0.0
@@ -562,7 +573,7 @@ class Timeline:
         state = self._whereabouts()
         if state != self._progress[0]:
             self._progress = state, now
-        since = max(self._progress[1], self._moved_at)
+        since = max(self._progress[1], self._progressed_at)
         # Who waits for a child is not stuck while it lives.
         may_move = self._children and not self.waits
         if now - since > self.stuck_after and not may_move:
@@ -571,10 +582,13 @@ class Timeline:
     def _whereabouts(self) -> Any:
         frames = frames_of_others()
         return (
-            self.now,
-            sorted((ident, wait.number) for ident, wait in self.waits.items()),
+            sorted(
+                (ident, wait.number)
+                for ident, wait in self.waits.copy().items()
+                if not self._is_server(ident)
+            ),
             tuple(
-                (ident, id(frames[ident]), frames[ident].f_lasti, _switches(thread))
+                (ident, *_state(frames[ident], thread))
                 for ident, thread in _threads()
                 if ident in frames and ident not in self.waits and not self._is_strange(thread)
             ),
@@ -587,6 +601,19 @@ class Timeline:
         self.failure = self.failure or text
         for wait in [*self.waits.values()]:
             self.end(wait, BY_EVENT)
+        self._end_spins()
+
+    def _end_spins(self) -> None:
+        """End the threads whose loops only look: the main thread is told otherwise."""
+        main = threading.main_thread()
+        frames = frames_of_others()
+        for ident, thread in _threads():
+            if ident not in frames or thread is main or self._is_strange(thread):
+                continue
+            if looking_frame(frames[ident]) is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(ident), ctypes.py_object(SystemExit)
+                )
 
     def raise_failure(self) -> None:
         """Raise the failure of the test, if there is one."""
@@ -659,6 +686,13 @@ def _is_the_runs(thread: threading.Thread) -> bool:
 def _serves(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
     return getattr(target, "__module__", None) == "socketserver"
+
+
+def _state(frame: FrameType, thread: threading.Thread) -> tuple[Any, ...]:
+    """What changes whenever a thread goes on."""
+    if looking_frame(frame) is not None:
+        return place_of(frame)
+    return id(frame), frame.f_lasti, _switches(thread)
 
 
 def _switches(thread: threading.Thread) -> Any:

@@ -17,6 +17,29 @@ class Patch(NamedTuple):
     replacement: Any
 
 
+class StandIn(type):
+    """The type of a class that stands for another, so that the name still means a class.
+
+    In its namespace ``_make`` is what a call gives, and ``_kinds`` are the classes whose instances
+    count as its own. Classes that are derived from it are as any others.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make what the call of the real class would make."""
+        make = vars(cls).get("_make", super().__call__)
+        return make(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, vars(cls).get("_kinds", ())) or super().__instancecheck__(
+            instance
+        )
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, vars(cls).get("_kinds", ())) or super().__subclasscheck__(
+            subclass
+        )
+
+
 class Replacements:
     """Functions in the place of others, until they are put back.
 
@@ -57,7 +80,7 @@ def behind(value: Any) -> Any:
 
 
 def _has_ended(value: Any) -> bool:
-    return isinstance(value, FunctionType) and _ORIGINAL in vars(value)
+    return type(value) in (FunctionType, StandIn) and _ORIGINAL in vars(value)
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -102,7 +102,7 @@ class ClientPatches:
 
     def _show_originals(self, module: ModuleType) -> None:
         """Let vcrpy find the real functions: what it finds as it is imported, it takes for them."""
-        for name, value in [*vars(module).items()]:
+        for name, value in dict(vars(module)).items():
             if isinstance(value, FunctionType) and value in self._originals:
                 setattr(module, name, self._originals[value])
 

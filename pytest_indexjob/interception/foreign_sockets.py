@@ -119,7 +119,7 @@ def pycurl_patches(interception: Interception, pycurl: ModuleType) -> Iterator[P
 def _patch_names(real: Any, replacement: Any) -> Iterator[Patch]:
     """A patch for each name that a module has for a class or a function of C."""
     for module in [*sys.modules.values()]:
-        for name, value in [*getattr(module, "__dict__", {}).items()]:
+        for name, value in dict(getattr(module, "__dict__", {})).items():
             if value is real:
                 yield Patch(module, name, replacement)
 

@@ -5,6 +5,7 @@ The plugin's hooks and fixtures call these functions.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections import defaultdict
@@ -435,4 +436,9 @@ def time_patches_for(request: pytest.FixtureRequest, interception: Interception)
     if run.record_mode != "none" and MARKER in request.fixturenames:
         request.getfixturevalue(MARKER)
         real = interception.recorder is not None and interception.recorder.records
-    return TimePatches(interception.clock, stuck_after=run.stuck_after, real=real)
+    return TimePatches(
+        interception.clock,
+        stuck_after=run.stuck_after,
+        real=real,
+        hint=functools.partial(request.node.add_report_section, "call", "indexjob_clock"),
+    )

@@ -31,9 +31,10 @@ class LoopbackServer:
     """Serves what ``answer`` gives, on ``127.0.0.1``, until ``stop``.
 
     ``step_per_poll`` is how many seconds the ``clock`` moves before each GET, so that a client with
-    a real clock sees progress. An answer's ``delay`` moves the clock and takes no real time. With a
-    ``token``, orders to the control API need it. Raises
-    ``OSError``, with the way out, where the port can't be had.
+    a real clock sees progress. An answer's ``delay`` takes no real time: for a client of this
+    process it is a wait on the test's timeline, for others it moves the clock. With a ``token``,
+    orders to the control API need it. Raises ``OSError``, with the way out, where the port can't be
+    had.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LoopbackServer:
         self.stopping = threading.Event()
         self._server = _listening(host, port)
         self._server.owner = self
+        self.clock.served.add(self.port)
         self._thread: threading.Thread | None = None
 
     @property
@@ -94,6 +96,7 @@ class LoopbackServer:
         self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
+        self.clock.served.discard(self.port)
         self._server.hang_up()
         if self._thread:
             self._thread.join()
@@ -191,6 +194,16 @@ class _Handler(socketserver.StreamRequestHandler):
     def _reply(self, request: Request) -> bool:
         """Answer a request; whether the connection goes on."""
         owner = self.server.owner
+        try:
+            with owner.clock.serving(self.connection, owner.stopping.is_set) as spend:
+                return self._reply_in_time(request, spend)
+        except TransportFault as fault:
+            self._log(request, None)
+            self._fail(fault)
+            return False
+
+    def _reply_in_time(self, request: Request, spend: Callable[[float], None]) -> bool:
+        owner = self.server.owner
         if control_access.is_order(request):
             host, port = self.server.server_address[:2]
             refused = control_access.refusal(request, str(host), int(port), owner.token)
@@ -200,13 +213,8 @@ class _Handler(socketserver.StreamRequestHandler):
                 return True
         elif request.method == "GET" and owner.step_per_poll:
             owner.clock.advance(owner.step_per_poll)
-        try:
-            response = owner.answer(request)
-        except TransportFault as fault:
-            self._log(request, None)
-            self._fail(fault)
-            return False
-        owner.clock.advance(response.delay)
+        response = owner.answer(request)
+        spend(response.delay)
         self._log(request, response)
         self._send(response, request.method)
         if response.cut_after is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +42,8 @@ class VirtualClock:
         self.on_advance: list[Callable[[], object]] = []
         self.on_sleep: list[Callable[[], object]] = []
         self.timeline: Timeline | None = None
+        # The ports of the servers that answer by this clock.
+        self.served: set[int] = set()
         self._elapsed = 0.0
         self._real_since: float | None = None
         self._real_sleep: Callable[[float], object] = self.sleep
@@ -94,6 +98,34 @@ class VirtualClock:
             self.timeline.advance(seconds)
         else:
             self.move_to(self._elapsed + seconds)
+
+    @contextlib.contextmanager
+    def serving(
+        self, connection: socket.socket, is_stopping: Callable[[], bool]
+    ) -> Iterator[Callable[[float], None]]:
+        """Answer a request on the timeline, if a client of this process sent it.
+
+        Yields what lets the delay of the answer pass. The delay is a wait as any other: time moves
+        when everybody waits, and the limit of the client may come first. A client in another
+        process has a clock of its own, so its delays move this clock by hand.
+        """
+        timeline = self.timeline
+        if timeline is None or not timeline.sockets.is_from_here(connection):
+            yield self.advance
+            return
+
+        def wait(seconds: float) -> None:
+            if seconds:
+                # A test that is stuck is told in its own threads.
+                with contextlib.suppress(pytest.fail.Exception):
+                    timeline.stand(timeline.wait_for(seconds, "answers slowly", is_stopping))
+
+        timeline.join()
+        try:
+            timeline.sockets.arrived(connection)
+            yield wait
+        finally:
+            timeline.leave()
 
     def move_to(self, elapsed: float) -> None:
         """Set the moment, unless it has passed, and tell those who listen."""

@@ -301,9 +301,11 @@ def virtual_poll(timeline: Timeline, real: Any, moved: Callable[[], object]) -> 
     return lambda: _Polled(timeline, real(), 1000, moved)
 
 
-def virtual_epoll(timeline: Timeline, real: Any, moved: Callable[[], object]) -> Any:
-    """``select.epoll`` whose objects' time-outs, in seconds, are on the timeline."""
-    return lambda *args, **kwargs: _Polled(timeline, real(*args, **kwargs), 1, moved)
+class VirtualEpoll(_Polled):
+    """An object as ``select.epoll`` makes it, whose waits are on the timeline."""
+
+    def __init__(self, timeline: Timeline, real: Any, moved: Callable[[], object]) -> None:
+        super().__init__(timeline, real, 1, moved)
 
 
 def socket_time_outs(

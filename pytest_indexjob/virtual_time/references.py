@@ -11,14 +11,14 @@ import threading
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from pytest_indexjob.replacements import behind
+from pytest_indexjob.replacements import StandIn, behind
 from pytest_indexjob.virtual_time.timeline import is_of_the_run
 
 _OF_SYSTEM = [
     (owner, name)
     for owner, names in (
         (select, ("select", "poll", "epoll")),
-        (signal, ("setitimer", "getitimer", "alarm", "sigtimedwait")),
+        (signal, ("setitimer", "getitimer", "alarm", "sigtimedwait", "sigwait", "sigwaitinfo")),
     )
     for name in names
     if hasattr(owner, name)
@@ -52,7 +52,8 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
     A module is looked through again only when it has grown.
     """
     found = []
-    for module_name, module in [*sys.modules.items()]:
+    # Copied at once, since another thread may import meanwhile.
+    for module_name, module in dict(sys.modules).items():
         names = getattr(module, "__dict__", None)
         known = _seen.get(module_name)
         if known is None or known[0] is not names or known[1] != len(known[0]):
@@ -64,7 +65,7 @@ def references(functions: dict[Any, Any]) -> list[tuple[Any, str, Any]]:
             for name in known[2]
             if (real := identity(known[0].get(name))) in functions
         ]
-    for gone in _seen.keys() - sys.modules.keys():  # else their names would be kept alive
+    for gone in set(_seen).difference(list(sys.modules)):  # else their names would be kept alive
         del _seen[gone]
     return found
 
@@ -75,7 +76,7 @@ def _look_through(module_name: str, names: Any) -> tuple[dict[str, Any], int, tu
     candidates: tuple[str, ...] = ()
     if not is_of_the_run(module_name) and not _is_ours(module_name):
         candidates = tuple(
-            name for name, value in [*names.items()] if name in _NAMES or _is_named(value)
+            name for name, value in dict(names).items() if name in _NAMES or _is_named(value)
         )
     known = _seen[module_name] = (names, len(names), candidates)
     return known
@@ -99,11 +100,11 @@ def _is_ours(module_name: str) -> bool:
 
 
 def _is_named(value: Any) -> bool:
-    # Only of functions, since anything may stand in a module, and may do anything when it is asked
-    # for its name.
+    # Only of functions and our classes, since anything may stand in a module, and may do anything
+    # when it is asked for its name.
     if any(value is each for each in _CLASSES):
         return True
-    return type(value) in (BuiltinFunctionType, FunctionType) and value.__name__ in _NAMES
+    return type(value) in (BuiltinFunctionType, FunctionType, StandIn) and value.__name__ in _NAMES
 
 
 def identity(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pytest_indexjob.replacements import behind, original
 from pytest_indexjob.virtual_time.timeline import BY_EVENT, Timeline, Wait
 
 
@@ -84,7 +86,8 @@ class Alarm:
         if ring is not self._ring or not self._timeline.active:
             return
         self._ring = self._next(self._interval) if self._interval else None
-        if signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+        is_default = signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+        if is_default and not _is_blocked(signal.SIGALRM):
             self._timeline.fail(
                 f"SIGALRM was sent at {self._timeline.now:g} s of the test's clock, and no handler"
                 " is set, so it would end the process: set one by signal.signal before the alarm"
@@ -114,6 +117,49 @@ def virtual_sigtimedwait(timeline: Timeline, real: Any) -> Any:
         return found
 
     return wait
+
+
+def virtual_sigwaitinfo(timeline: Timeline, real: Any) -> Any:
+    """``signal.sigwaitinfo``, which waits on the timeline for ever."""
+    take: Any = getattr(signal, "sigtimedwait", None)
+    take = take and behind(original(signal, "sigtimedwait"))
+
+    @functools.wraps(real)
+    def wait(signals: Any, /) -> Any:
+        signals = [*signals]
+        if take is None:
+            return real(signals)
+        found = take(signals, 0)
+        thread = threading.current_thread()
+        while found is None:
+            what = f"waits for a signal of {signals}"
+            timeline.stand(Wait(timeline, None, what, lambda: _is_pending(thread, signals)))
+            found = take(signals, 0)
+        return found
+
+    return wait
+
+
+def virtual_sigwait(timeline: Timeline, real: Any) -> Any:
+    """``signal.sigwait``, which waits on the timeline for ever."""
+    wait_for_info = virtual_sigwaitinfo(timeline, lambda signals: None)
+
+    @functools.wraps(real)
+    def wait(signals: Any, /) -> Any:
+        signals = [*signals]
+        info = wait_for_info(signals)
+        return real(signals) if info is None else signal.Signals(info.si_signo)
+
+    return wait
+
+
+def _is_blocked(number: int) -> bool:
+    """Whether the main thread has blocked a signal, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/self/task/{threading.main_thread().native_id}/status").read_text()
+        blocked = re.search(r"^SigBlk:\s*(\w+)", status, re.MULTILINE)
+        return blocked is not None and bool(int(blocked[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def _is_pending(thread: threading.Thread, signals: list[int]) -> bool:

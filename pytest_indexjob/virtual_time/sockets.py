@@ -54,8 +54,8 @@ class Sockets:
         self._hearing: dict[int, _Talk] = {}
         # Called before a thread waits in a socket in real time.
         self.on_real_wait: Callable[[], None] = lambda: None
-        # The addresses at which threads of the test listen.
-        self._served: set[Any] = set()
+        # The addresses at which threads of the test listen, or the simulator's server for it.
+        self.served: set[Any] = set()
 
     def patches(
         self, participates: Callable[[], bool], wait: Callable[[socket.socket], bool]
@@ -112,12 +112,31 @@ class Sockets:
             talk = self._talks[file] = _Talk(sock)
         return talk
 
+    def is_from_here(self, connection: socket.socket) -> bool:
+        """Whether a socket of this process is at the other end of a server's connection."""
+        return self._other_end(connection) is not None
+
+    def arrived(self, connection: socket.socket) -> None:
+        """What was said to a server's connection is no longer in flight: it is worked on."""
+        talk = self._other_end(connection)
+        if talk is not None:
+            talk.said_at = None
+
+    def _other_end(self, connection: socket.socket) -> _Talk | None:
+        with contextlib.suppress(OSError):
+            peer = connection.getpeername()
+            for talk in self._talks.copy().values():
+                sock = talk.sock()
+                if sock is not None and sock.fileno() >= 0 and sock.getsockname() == peer:
+                    return talk
+        return None
+
     def _say(self, real: Any) -> Any:
         @functools.wraps(real)
         def say(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
-            result = real(sock, *args, **kwargs)
+            # Before it is said: the other end may be quick to hear it.
             self._talk(sock).said_at = _real_monotonic()
-            return result
+            return real(sock, *args, **kwargs)
 
         return say
 
@@ -125,9 +144,9 @@ class Sockets:
         @functools.wraps(real)
         def listen(sock: socket.socket, *args: Any) -> None:
             real(sock, *args)
-            # The simulator's server answers on real time.
+            # The simulator's server may have a clock of its own. If not, that clock knows it.
             if participates() and not is_in(sys._getframe(1), _OUR_SERVER):
-                self._served.add(_name(sock.getsockname()))
+                self.served.add(_name(sock.getsockname()))
 
         return listen
 
@@ -139,7 +158,7 @@ class Sockets:
             return False
         # A pair of sockets has no address, and a child process may have the other end.
         is_pair = not peer and sock.family == socket.AF_UNIX
-        return not active_children() if is_pair else _name(peer) in self._served
+        return not active_children() if is_pair else _name(peer) in self.served
 
     def _hear(self, real: Any, wait: Callable[[socket.socket], bool]) -> Any:
         @functools.wraps(real)

@@ -16,8 +16,15 @@ from typing import Any
 
 import pytest
 
-from pytest_indexjob.replacements import Replacements, original
-from pytest_indexjob.virtual_time import children, event_loops, files, signals, threads
+from pytest_indexjob.replacements import Replacements, StandIn, behind, original
+from pytest_indexjob.virtual_time import (
+    children,
+    event_loops,
+    files,
+    signals,
+    threads,
+    workers,
+)
 from pytest_indexjob.virtual_time.clock import VirtualClock
 from pytest_indexjob.virtual_time.originals import TIME_FUNCTIONS
 from pytest_indexjob.virtual_time.references import NAMES_OF_REAL, PLACES, identity, references
@@ -38,16 +45,24 @@ class TimePatches:
     All their waits with a limit stand on one timeline: sleeps, ``threading``, ``queue``, futures,
     asyncio's loops, trio's. The wall clock (``time.time``, ``datetime.now``) is virtual for all
     threads, by time-machine. With ``real`` nothing is virtual and sleeps are only kept.
+    ``hint(text)`` is called when the first limit came that a thread on real time may explain.
     """
 
     def __init__(
-        self, clock: VirtualClock, *, stuck_after: float = STUCK_AFTER, real: bool = False
+        self,
+        clock: VirtualClock,
+        *,
+        stuck_after: float = STUCK_AFTER,
+        real: bool = False,
+        hint: Callable[[str], object] = lambda text: None,
     ) -> None:
         self.clock = clock
         self.timeline = Timeline(clock.elapsed, clock.move_to, stuck_after=stuck_after)
         self._watchdog = Watchdog(self.timeline)
         self.timeline.sockets.on_real_wait = self._watchdog.start
+        self.timeline.sockets.served = clock.served
         self._real = real
+        self._hint: Callable[[str], object] | None = hint
         self._replacements = Replacements()
         self._time_functions = TimeFunctions()
         self._locks: contextlib.ExitStack = contextlib.ExitStack()
@@ -130,13 +145,13 @@ class TimePatches:
         of_system: dict[str, Any] = {
             "select": functools.partial(files.virtual_select, moved=moved),
             "poll": functools.partial(files.virtual_poll, moved=moved),
-            "epoll": functools.partial(files.virtual_epoll, moved=moved),
             "sigtimedwait": signals.virtual_sigtimedwait,
+            "sigwait": signals.virtual_sigwait,
+            "sigwaitinfo": signals.virtual_sigwaitinfo,
         }
         virtual: dict[str, Any] = {
             "Lock": threads.VirtualLock,
             "RLock": threads.VirtualRLock,
-            "SimpleQueue": threads.VirtualSimpleQueue,
             **signals.Alarm(timeline).patches(originals),
             **{
                 name: make(timeline, originals[name])
@@ -144,14 +159,24 @@ class TimePatches:
                 if name in originals
             },
         }
-        sleep = event_loops.virtual_sleep(timeline, originals["sleep"], self._keep_sleep)
-        stand_ins = [
-            sleep if name == "sleep" else self._for_test(real, virtual[name])
-            for name, real in originals.items()
-        ]
-        for name, function in zip(originals, stand_ins, strict=True):
-            # By which it is found in a module that imports it while it stands.
-            function.__name__ = name
+        stand_in_for: dict[str, Any] = {
+            name: self._for_test(originals[name], function) for name, function in virtual.items()
+        }
+        stand_in_for["sleep"] = event_loops.virtual_sleep(
+            timeline, originals["sleep"], self._keep_sleep
+        )
+        stand_in_for["SimpleQueue"] = self._class_for_test(
+            originals["SimpleQueue"], threads.VirtualSimpleQueue
+        )
+        if "epoll" in originals:
+            stand_in_for["epoll"] = self._epoll(originals["epoll"])
+        stand_ins = []
+        for owner, name in PLACES:
+            stand_in = stand_in_for[name]
+            # By these it is found in a module that imports it while it stands, and pickled.
+            stand_in.__name__ = stand_in.__qualname__ = name
+            stand_in.__module__ = owner.__name__
+            stand_ins.append(stand_in)
 
         def loop_time(_loop: asyncio.AbstractEventLoop) -> float:
             if not timeline.participates():
@@ -164,9 +189,10 @@ class TimePatches:
         return [
             *((module, name, functions[real]) for module, name, real in references(functions)),
             (asyncio.base_events.BaseEventLoop, "time", loop_time),
-            *threads.patches(timeline, self.clock.keep_wait),
+            *threads.patches(timeline, self._time_out),
             *event_loops.patches(timeline, moved, self.clock.keep_sleep),
             *children.patches(timeline),
+            *workers.patches(timeline),
             *self._watchdog.patches(),
         ]
 
@@ -184,15 +210,46 @@ class TimePatches:
         return [(module, name, functions[real]) for module, name, real in references(functions)]
 
     def _for_test(
-        self, real: Callable[..., Any], virtual: Callable[..., Any]
+        self, real: Callable[..., Any], virtual: Callable[..., Any], depth: int = 2
     ) -> Callable[..., Any]:
+        """What calls ``virtual`` for the test, whose code is so many frames away, else ``real``."""
         participates = self.timeline.participates
 
         def choose(*args: Any, **kwargs: Any) -> Any:
-            chosen = virtual if participates() and not _by_the_run(2) else real
+            chosen = virtual if participates() and not _by_the_run(depth) else real
             return chosen(*args, **kwargs)
 
         return choose
+
+    def _class_for_test(
+        self, real: Any, virtual: Any, make: Callable[..., Any] | None = None, **names: Any
+    ) -> StandIn:
+        """A class that stands for ``real``: ``make`` makes its objects for the test."""
+        made = self._for_test(real, virtual if make is None else make, depth=3)
+        return StandIn(
+            real.__name__,
+            (virtual,),
+            {"_make": staticmethod(made), "_kinds": (behind(real), virtual), **names},
+        )
+
+    def _epoll(self, real: Any) -> StandIn:
+        """A class that stands for ``select.epoll``."""
+
+        def on_timeline(made_by: Callable[..., Any]) -> Callable[..., Any]:
+            def make(*args: Any, **kwargs: Any) -> Any:
+                return files.VirtualEpoll(self.timeline, made_by(*args, **kwargs), self.clock.check)
+
+            return make
+
+        fromfd = self._for_test(real.fromfd, on_timeline(real.fromfd))
+        return self._class_for_test(
+            real,
+            files.VirtualEpoll,
+            on_timeline(real),
+            fromfd=staticmethod(fromfd),
+            close=lambda polled: polled._real.close(),
+            closed=property(lambda polled: polled._real.closed),
+        )
 
     def _recorded_sleep(self, seconds: Any, /) -> None:
         if not _by_the_run(2):
@@ -205,6 +262,13 @@ class TimePatches:
             self.clock.sleep(length)
         else:
             self.timeline.read()
+
+    def _time_out(self, seconds: float) -> None:
+        """Keep a wait whose limit came. A thread on real time may be the reason: tell it once."""
+        self.clock.keep_wait(seconds)
+        if self._hint is not None and (text := self.timeline.hint_at_strangers(seconds)):
+            self._hint(text)
+            self._hint = None
 
     def _keep_sleep(self, seconds: float) -> None:
         if self.timeline.participates():

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ctypes
 import functools
 import heapq
 import itertools
+import math
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any
 
 import pytest
 
 from pytest_indexjob.durations import duration_text
 from pytest_indexjob.virtual_time.sockets import Sockets, is_in
+from pytest_indexjob.virtual_time.spins import looking_frame, place_of
 from pytest_indexjob.virtual_time.time_functions import REAL
 
 # Taken at import, before it is replaced.
@@ -123,6 +127,10 @@ class Wait:
         return False
 
 
+class Handed:
+    """Work of the test that an idle thread from before the clock was given."""
+
+
 class Timeline:
     """The moment of one test, its threads, and their waits.
 
@@ -155,7 +163,11 @@ class Timeline:
         # The threads that are known to be on the timeline, by their idents.
         self._participants: set[int] = set()
         self._on_real_time: dict[int, int] = {}
-        self._moved_at = _real_monotonic()
+        # The strangers that do work of the test, by their idents.
+        self._guests: set[int] = set()
+        # Work that strangers were given and have not taken up, and the real moments of that.
+        self._handed: weakref.WeakKeyDictionary[Handed, float] = weakref.WeakKeyDictionary()
+        self._moved_at = self._progressed_at = _real_monotonic()
         self._readings = 0
         self._nudge = 0.0
         # It holds time, but must not fail the test.
@@ -166,7 +178,7 @@ class Timeline:
         """Begin: the calling thread and those made from now on are the test's."""
         mine = threading.current_thread()
         self.strangers = {thread for thread in threading.enumerate() if thread is not mine}
-        self._moved_at = _real_monotonic()
+        self._moved_at = self._progressed_at = _real_monotonic()
         self.active = True
 
     def stop(self) -> None:
@@ -201,16 +213,84 @@ class Timeline:
 
     def _is_strange(self, thread: threading.Thread) -> bool:
         """Whether a thread keeps real time: it was there before, or is the run's or a server's."""
+        if thread.ident in self._guests:
+            return False
         known = self._strange.get(thread)
         if known is None:
             known = self._strange[thread] = thread in self.strangers or _is_the_runs(thread)
         return known
+
+    # Strangers that do work of the test.
+
+    def hand_over(self, are_meant: Callable[[threading.Thread], bool]) -> Handed | None:
+        """Hold time until one of the strangers takes up the test's work, for ``PATIENCE`` at most.
+
+        ``are_meant(thread)`` tells which may take it up. Returns what stands for the work, or
+        ``None`` if there is no such stranger.
+        """
+        with self.lock:
+            meant = [thread for thread in self.strangers if are_meant(thread)]
+            if not meant:
+                return None
+            is_idle = any(thread.ident not in self._guests for thread in meant)
+            handed = Handed()
+            self._handed[handed] = _real_monotonic() if is_idle else -math.inf
+            return handed
+
+    def take_up(self, handed: Handed | None) -> None:
+        """Put the calling thread on the timeline, which takes up this work, until ``leave``."""
+        if handed is not None:
+            with self.lock:
+                self.join()
+                self._handed.pop(handed, None)
+
+    def join(self) -> None:
+        """Put the calling thread on the timeline until ``leave``, unless it is there."""
+        with self.lock:
+            if self.active and not self.participates():
+                self._guests.add(_thread.get_ident())
+
+    def leave(self, ident: int | None = None) -> None:
+        """Take a thread off the timeline that took up work; without ``ident`` the calling one."""
+        ident = _thread.get_ident() if ident is None else ident
+        with self.lock:
+            if ident in self._guests:
+                self._guests.discard(ident)
+                self._participants.discard(ident)
+                # It may take up what waits.
+                now = _real_monotonic()
+                self._handed.update([(handed, now) for handed in [*self._handed]])
+                self._end_ready()
+                self._try_to_move()
+
+    def _is_handing_over(self) -> bool:
+        now = _real_monotonic()
+        return any(now - since < PATIENCE for since in [*self._handed.values()])
+
+    def hint_at_strangers(self, seconds: float) -> str:
+        """What to look at where a wait's limit came, or ``""`` without threads on real time."""
+        names = [
+            thread.name
+            for _, thread in _threads()
+            if thread in self.strangers and self._is_strange(thread) and not _is_the_runs(thread)
+        ]
+        if not names:
+            return ""
+        return (
+            f"hint: a limit of {duration_text(seconds)} came (at {_place(sys._getframe(1))}). These"
+            f" threads were made before the clock and are on real time: {', '.join(names)}. If the"
+            " wait was for one of them, put it on the timeline: indexjob_clock.adopt(thread)"
+        )
 
     # Waits.
 
     def sleep(self, seconds: float) -> None:
         """Stand for some virtual seconds."""
         self.stand(Wait(self, self.moment_in(seconds), f"sleeps {duration_text(seconds)}"))
+
+    def wait_for(self, seconds: float, what: str, ready: Callable[[], bool]) -> Wait:
+        """A wait of some virtual seconds, or until ``ready()`` is true."""
+        return Wait(self, self.moment_in(seconds), what, ready)
 
     def moment_in(self, seconds: float) -> float:
         """The moment so many seconds from now."""
@@ -273,7 +353,7 @@ class Timeline:
             if wait.ended_by is not None:
                 return False
             wait.ended_by = by
-            for ident, standing in [*self.waits.items()]:
+            for ident, standing in self.waits.copy().items():
                 if standing is wait:
                     del self.waits[ident]
             wait.open()
@@ -316,7 +396,7 @@ class Timeline:
         with self.lock:
             number = next(self.numbers)
             self._children[number] = f"{what} (process {pid})"
-            self._moved_at = _real_monotonic()
+            self._moved_at = self._progressed_at = _real_monotonic()
         try:
             yield
         finally:
@@ -330,7 +410,7 @@ class Timeline:
 
     def _is_glanced_at(self) -> bool:
         now = _real_monotonic()
-        return any(now < until and lives() for until, lives in self._glances.values())
+        return any(now < until and lives() for until, lives in [*self._glances.values()])
 
     @contextlib.contextmanager
     def real_time(self, pid: int, what: str) -> Iterator[None]:
@@ -387,6 +467,10 @@ class Timeline:
             self._move_to(due.until)
             self.end(due, BY_TIME)
 
+    def _is_server(self, ident: int) -> bool:
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        return thread is not None and ident not in self._guests and _serves(thread)
+
     def _earliest(self) -> Wait | None:
         while self._heap and self._heap[0][2].ended_by is not None:
             heapq.heappop(self._heap)
@@ -394,6 +478,11 @@ class Timeline:
 
     def _move_to(self, moment: float) -> None:
         self._moved_at = _real_monotonic()
+        due = self._earliest()
+        stands = [ident for ident, wait in self.waits.copy().items() if wait is due]
+        # A server that looks around now and then does nothing for the test.
+        if not any(self._is_server(ident) for ident in stands):
+            self._progressed_at = self._moved_at
         self._readings = 0
         if moment > self.now:
             self._nudge = 0.0
@@ -402,21 +491,21 @@ class Timeline:
 
     def _somebody_works(self) -> bool:
         # A thread that was started and has not begun.
-        if threading._limbo:  # type: ignore[attr-defined]
+        if threading._limbo or self._is_handing_over():  # type: ignore[attr-defined]
             return True
         frames: dict[int, Any] | None = None
-        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+        for ident, thread in _threads():
             if ident in self.waits or self._is_strange(thread) or self._on_real_time.get(ident):
                 continue
             if ident == _thread.get_ident():
                 return True
-            frames = _frames_of_others() if frames is None else frames
+            frames = frames_of_others() if frames is None else frames
             if ident in frames and not self._sits_still(ident, thread, frames[ident]):
                 return True
         return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
 
     def _end_ready(self) -> bool:
-        ready = [wait for wait in self.waits.values() if wait.ready and wait.ready()]
+        ready = [wait for wait in [*self.waits.values()] if wait.ready and wait.ready()]
         for wait in ready:
             self.end(wait, BY_EVENT)
         return bool(ready)
@@ -428,7 +517,8 @@ class Timeline:
         if known is None or known[0] != state:
             self._still[ident] = state, now
             return False
-        patience = _SERVERS_PATIENCE if _serves(thread) else PATIENCE
+        is_idle_server = _serves(thread) and ident not in self._guests
+        patience = _SERVERS_PATIENCE if is_idle_server else PATIENCE
         return now - known[1] >= patience and not self.sockets.has_thread_in_flight(ident)
 
     # Standing in real time.
@@ -483,20 +573,23 @@ class Timeline:
         state = self._whereabouts()
         if state != self._progress[0]:
             self._progress = state, now
-        since = max(self._progress[1], self._moved_at)
+        since = max(self._progress[1], self._progressed_at)
         # Who waits for a child is not stuck while it lives.
         may_move = self._children and not self.waits
         if now - since > self.stuck_after and not may_move:
             self.fail(self._story())
 
     def _whereabouts(self) -> Any:
-        frames = _frames_of_others()
+        frames = frames_of_others()
         return (
-            self.now,
-            sorted((ident, wait.number) for ident, wait in self.waits.items()),
+            sorted(
+                (ident, wait.number)
+                for ident, wait in self.waits.copy().items()
+                if not self._is_server(ident)
+            ),
             tuple(
-                (ident, id(frames[ident]), frames[ident].f_lasti, _switches(thread))
-                for ident, thread in [*threading._active.items()]  # type: ignore[attr-defined]
+                (ident, *_state(frames[ident], thread))
+                for ident, thread in _threads()
                 if ident in frames and ident not in self.waits and not self._is_strange(thread)
             ),
         )
@@ -508,6 +601,19 @@ class Timeline:
         self.failure = self.failure or text
         for wait in [*self.waits.values()]:
             self.end(wait, BY_EVENT)
+        self._end_spins()
+
+    def _end_spins(self) -> None:
+        """End the threads whose loops only look: the main thread is told otherwise."""
+        main = threading.main_thread()
+        frames = frames_of_others()
+        for ident, thread in _threads():
+            if ident not in frames or thread is main or self._is_strange(thread):
+                continue
+            if looking_frame(frames[ident]) is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(ident), ctypes.py_object(SystemExit)
+                )
 
     def raise_failure(self) -> None:
         """Raise the failure of the test, if there is one."""
@@ -515,13 +621,13 @@ class Timeline:
             pytest.fail(self.failure, pytrace=False)
 
     def _story(self) -> str:
-        frames = _frames_of_others()
+        frames = frames_of_others()
         lines = [
             f"nobody in this test could move for {self.stuck_after:g} real seconds (ini key"
             f" indexjob_stuck_after); its clock stands at {duration_text(self.now)}. Who waits for"
             " what:"
         ]
-        for ident, thread in [*threading._active.items()]:  # type: ignore[attr-defined]
+        for ident, thread in _threads():
             wait = self.waits.get(ident)
             if wait is not None:
                 end = "" if wait.until is None else f", until {duration_text(wait.until)}"
@@ -529,7 +635,7 @@ class Timeline:
                 lines += [f"        {line}" for line in _tasks(wait)]
             elif ident in frames and (thread in self.strangers or not self._is_strange(thread)):
                 at = _place(frames[ident])
-                strange = thread in self.strangers
+                strange = thread in self.strangers and self._is_strange(thread)
                 whose = "on real time" if strange else "works or waits on something real"
                 lines.append(f"    thread {thread.name}: {whose}, at {at}")
         lines += [f"    time is held still: {what}" for what in self._children.values()]
@@ -546,7 +652,12 @@ class Timeline:
         return "\n".join(lines)
 
 
-def _frames_of_others() -> dict[int, Any]:
+def _threads() -> Iterable[tuple[int, threading.Thread]]:
+    """The threads by their idents, copied at once: they come and go meanwhile."""
+    return dict(threading._active).items()  # type: ignore[attr-defined]
+
+
+def frames_of_others() -> dict[int, FrameType]:
     """Where each thread stands but the calling one.
 
     A function that kept its own frame would be a cycle of references: it would keep whatever the
@@ -554,7 +665,10 @@ def _frames_of_others() -> dict[int, Any]:
     """
     frames = sys._current_frames()
     del frames[_thread.get_ident()]
-    return frames
+    # Python 3.11 collects garbage in the midst of ``_current_frames``. A finalizer may let another
+    # thread run, which leaves the frame that is being read. What then stands in its place may be
+    # any object: a function was seen.
+    return {ident: frame for ident, frame in frames.items() if isinstance(frame, FrameType)}
 
 
 def _is_the_runs(thread: threading.Thread) -> bool:
@@ -572,6 +686,13 @@ def _is_the_runs(thread: threading.Thread) -> bool:
 def _serves(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
     return getattr(target, "__module__", None) == "socketserver"
+
+
+def _state(frame: FrameType, thread: threading.Thread) -> tuple[Any, ...]:
+    """What changes whenever a thread goes on."""
+    if looking_frame(frame) is not None:
+        return place_of(frame)
+    return id(frame), frame.f_lasti, _switches(thread)
 
 
 def _switches(thread: threading.Thread) -> Any:

@@ -9,7 +9,6 @@ import multiprocessing.connection
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 from pytest_indexjob.replacements import original
 from pytest_indexjob.virtual_time.sockets import is_in
-from pytest_indexjob.virtual_time.timeline import Timeline
+from pytest_indexjob.virtual_time.spins import place_of
+from pytest_indexjob.virtual_time.timeline import Timeline, frames_of_others
 
 _allocate_lock = _thread.allocate_lock
 _LONGEST_PAUSE = 0.5
@@ -30,7 +30,9 @@ _REAL_WAITS = (
     (socket.socket, "accept"),
     (os, "read"),
     (multiprocessing.connection.Connection, "_recv"),
-    (signal, "sigwaitinfo"),
+    (signal, "pause"),
+    # It may spin until another thread of the test has done something.
+    (threading.Thread, "start"),
 )
 
 
@@ -38,8 +40,8 @@ class Watchdog:
     """Fails a test whose main thread sits in a real wait in which nobody can move.
 
     The signal ends the wait, and its handler raises the failure. Only where the system tells what
-    a thread does (Linux). The thread that looks begins with the test's first real wait: most tests
-    have none, and a thread more is what Python warns of when a process forks.
+    a thread does (Linux). The thread that looks begins with the test's first real wait or thread:
+    most tests have none, and a thread more is what Python warns of when a process forks.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -88,8 +90,8 @@ class Watchdog:
     def _watch(self, stopped: Any) -> None:
         pause = min(_LONGEST_PAUSE, self._timeline.stuck_after / 4)
         while not stopped.acquire(True, pause):
-            frame = sys._current_frames().get(self._main.ident or 0)
-            place = None if frame is None else (id(frame), frame.f_lasti)
+            frame = frames_of_others().get(self._main.ident or 0)
+            place = None if frame is None else place_of(frame)
             is_debugged = any(is_in(frame, module) for module in _DEBUGGERS)
             del frame
             if is_debugged:
@@ -101,7 +103,7 @@ class Watchdog:
                 signal.pthread_kill(self._main.ident or 0, _SIGNAL)
 
     def _tell(self, number: int, frame: Any) -> None:
-        if frame is not None and (id(frame), frame.f_lasti) == self._place:
+        if frame is not None and place_of(frame) == self._place:
             self._timeline.raise_failure()
         elif callable(self._before):
             self._before(number, frame)

@@ -12,6 +12,8 @@ STUCK = {
     "pipe": "os.read(os.pipe()[0], 1)",
     "queue": "multiprocessing.Queue().get()",
     "signal": "signal.sigwaitinfo([signal.SIGUSR1])",
+    "sigwait": "signal.sigwait({signal.SIGUSR1})",
+    "pause": "signal.pause()",
     "poll": "select.poll().poll()",
     "selector": "selectors.DefaultSelector().select()",
     "trio": "trio.run(trio.sleep_forever)",
@@ -81,6 +83,82 @@ def test_more_ways_to_spin_are_told_as_endless(pytester):
             "*does not stop: it has read the clock*(at *while not done.wait(0)*",
         ]
     )
+
+
+LOOKS = """
+import http.server, socketserver
+
+event = threading.Event()
+seen = []
+
+def later(work, *arguments):
+    timer = threading.Timer(600, work, arguments)
+    timer.daemon = True
+    timer.start()
+
+def test_main_spins(indexjob_clock):
+    later(event.set)
+    while not event.is_set():
+        pass
+
+def test_main_spins_at_its_own_list(indexjob_clock):
+    later(seen.append, 1)
+    while len(seen) < 1:
+        pass
+
+def test_thread_spins(indexjob_clock):
+    def spin():
+        while not event.is_set():
+            pass
+    spinner = threading.Thread(target=spin, name="spinner")
+    spinner.start()
+    time.sleep(5)
+
+def test_beside_a_server(indexjob_clock):
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, name="server").start()
+        try:
+            PAIR[0].recv(1)
+        finally:
+            server.shutdown()
+
+def test_work_that_looks(indexjob_clock):
+    later(event.set)
+    end = time.clock_gettime(time.CLOCK_MONOTONIC) + 1
+    while not event.is_set() and time.clock_gettime(time.CLOCK_MONOTONIC) < end:
+        pass
+    assert indexjob_clock.elapsed == 0
+
+def test_work(indexjob_clock):
+    later(event.set)
+    total, numbers = 0, list(range(5_000_000))
+    while not event.is_set() and numbers:
+        total += numbers.pop()
+    assert indexjob_clock.elapsed == 0
+
+def test_sigwait_of_an_alarm(indexjob_clock):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    signal.alarm(5)
+    assert signal.sigwait({signal.SIGALRM}) is signal.SIGALRM
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    assert indexjob_clock.elapsed == 5
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
+def test_a_loop_that_only_looks_and_a_server_that_ticks_are_no_work(pytester):
+    result = run(pytester, LOOKS)
+    result.assert_outcomes(passed=3, failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*thread MainThread: works *: while not event.is_set():",
+            "*thread MainThread: works *: while len(seen) < 1:",
+            "*thread spinner: works *: while not event.is_set():",
+            "*thread MainThread: works *: PAIR[[]0].recv(1)",
+        ]
+    )
+    assert str(result.stdout).count("nobody in this test could move for 0.4 real seconds") >= 4
 
 
 NOT_STUCK = """

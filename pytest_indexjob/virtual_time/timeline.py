@@ -575,7 +575,7 @@ class Timeline:
             self._progress = state, now
         since = max(self._progress[1], self._progressed_at)
         # Who waits for a child is not stuck while it lives.
-        may_move = self._children and not self.waits
+        may_move = bool(self._children)
         if now - since > self.stuck_after and not may_move:
             self.fail(self._story())
 

@@ -162,7 +162,7 @@ def test_a_loop_that_only_looks_and_a_server_that_ticks_are_no_work(pytester):
 
 
 NOT_STUCK = """
-import subprocess
+import queue, subprocess
 before = signal.getsignal(signal.SIGURG)
 
 def test_work(indexjob_clock):
@@ -172,6 +172,15 @@ def test_work(indexjob_clock):
 
 def test_child(indexjob_clock):
     subprocess.run([sys.executable, "-c", "import time; time.sleep(0.8)"], check=True)
+
+def test_child_beside_a_thread_that_waits(indexjob_clock):
+    orders, seen = queue.Queue(), []
+    thread = threading.Thread(target=lambda: seen.append(orders.get()))
+    thread.start()
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(1.5)"], check=True)
+    orders.put("order")
+    thread.join()
+    assert seen == ["order"]
 
 def test_debugger(indexjob_clock):
     command = [sys.executable, "-c", "import time; time.sleep(1.5); print(1)"]
@@ -199,5 +208,5 @@ def test_alarm_without_a_handler(indexjob_clock):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
 def test_who_works_or_waits_for_a_child_is_not_stuck(pytester):
     result = run(pytester, NOT_STUCK)
-    result.assert_outcomes(passed=5, failed=1)
+    result.assert_outcomes(passed=6, failed=1)
     result.stdout.fnmatch_lines(["SIGALRM was sent at 5 s of the test's clock, and no handler is*"])

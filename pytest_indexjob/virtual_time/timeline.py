@@ -665,9 +665,9 @@ def frames_of_others() -> dict[int, FrameType]:
     """
     frames = sys._current_frames()
     del frames[_thread.get_ident()]
-    # Python 3.11 collects garbage in the midst of ``_current_frames``. A finalizer may let another
-    # thread run, which leaves the frame that is being read. What then stands in its place may be
-    # any object: a function was seen.
+    # Once, with Python 3.11, a function was found where a frame should be. The likely reason, which
+    # nobody has shown: Python collects garbage in the midst of ``_current_frames``, and a finalizer
+    # lets another thread leave the frame that is being read.
     return {ident: frame for ident, frame in frames.items() if isinstance(frame, FrameType)}
 
 

@@ -152,9 +152,10 @@ def test_a_loop_that_only_looks_and_a_server_that_ticks_are_no_work(pytester):
     result.assert_outcomes(passed=3, failed=4)
     result.stdout.fnmatch_lines(
         [
-            "*thread MainThread: works *: while not event.is_set():",
-            "*thread MainThread: works *: while len(seen) < 1:",
-            "*thread spinner: works *: while not event.is_set():",
+            # Which line of the loop is told depends on the moment and on the Python.
+            "*thread MainThread: works *",
+            "*thread MainThread: works *",
+            "*thread spinner: works *",
             "*thread MainThread: works *: PAIR[[]0].recv(1)",
         ]
     )

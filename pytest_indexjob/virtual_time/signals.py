@@ -106,15 +106,9 @@ def virtual_sigtimedwait(timeline: Timeline, real: Any) -> Any:
     def wait(signals: Any, timeout: Any, /) -> Any:
         signals = [*signals]
         # The real one also complains of what is no time-out.
-        is_limit = isinstance(timeout, (int, float)) and timeout > 0
-        found = real(signals, 0 if is_limit else timeout)
-        until = timeline.moment_in(timeout) if is_limit else timeline.now
-        thread = threading.current_thread()
-        while found is None and until > timeline.now:
-            what = f"waits for a signal of {signals}"
-            timeline.stand(Wait(timeline, until, what, lambda: _is_pending(thread, signals)))
-            found = real(signals, 0)
-        return found
+        if not isinstance(timeout, (int, float)) or timeout <= 0:
+            return real(signals, timeout)
+        return _wait_for(timeline, real, signals, timeline.moment_in(timeout))
 
     return wait
 
@@ -127,15 +121,7 @@ def virtual_sigwaitinfo(timeline: Timeline, real: Any) -> Any:
     @functools.wraps(real)
     def wait(signals: Any, /) -> Any:
         signals = [*signals]
-        if take is None:
-            return real(signals)
-        found = take(signals, 0)
-        thread = threading.current_thread()
-        while found is None:
-            what = f"waits for a signal of {signals}"
-            timeline.stand(Wait(timeline, None, what, lambda: _is_pending(thread, signals)))
-            found = take(signals, 0)
-        return found
+        return real(signals) if take is None else _wait_for(timeline, take, signals, None)
 
     return wait
 
@@ -151,6 +137,17 @@ def virtual_sigwait(timeline: Timeline, real: Any) -> Any:
         return real(signals) if info is None else signal.Signals(info.si_signo)
 
     return wait
+
+
+def _wait_for(timeline: Timeline, take: Any, signals: list[int], until: float | None) -> Any:
+    """Take one of the signals once it is there; ``None`` if the moment comes before."""
+    thread = threading.current_thread()
+    found = take(signals, 0)
+    while found is None and (until is None or until > timeline.now):
+        what = f"waits for a signal of {signals}"
+        timeline.stand(Wait(timeline, until, what, lambda: _is_pending(thread, signals)))
+        found = take(signals, 0)
+    return found
 
 
 def _is_blocked(number: int) -> bool:

@@ -21,6 +21,8 @@ from pytest_indexjob.virtual_time.timeline import Timeline, frames_of_others
 
 _allocate_lock = _thread.allocate_lock
 _LONGEST_PAUSE = 0.5
+# How long a fork waits for the end of the thread that looks, which takes microseconds.
+_TRIES, _TRY = 1000, 0.001
 # The system ignores this signal where no handler is set, so that nobody minds one too many.
 _SIGNAL = signal.SIGURG
 # In these the main thread waits for a person.
@@ -40,13 +42,16 @@ class Watchdog:
     """Fails a test whose main thread sits in a real wait in which nobody can move.
 
     The signal ends the wait, and its handler raises the failure. Only where the system tells what
-    a thread does (Linux). The thread that looks begins with the test's first real wait or thread:
-    most tests have none, and a thread more is what Python warns of when a process forks.
+    a thread does (Linux). The thread that looks begins with the test's first real wait or thread,
+    since most tests have none. It ends before a fork: Python warns where a process with several
+    threads forks.
     """
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._stopped: Any = None
+        # Where the system shows the thread that looks.
+        self._task: Path | None = None
         self._before: Any = None
         self._main = threading.main_thread()
         # Where the main thread sits.
@@ -57,6 +62,9 @@ class Watchdog:
         for owner, name in _REAL_WAITS:
             if hasattr(owner, name):
                 yield owner, name, self._looked_at(original(owner, name))
+        for name in ("fork", "forkpty"):
+            if hasattr(os, name):
+                yield os, name, self._forking(original(os, name))
 
     def _looked_at(self, real: Any) -> Any:
         @functools.wraps(real)
@@ -65,6 +73,29 @@ class Watchdog:
             return real(*args, **kwargs)
 
         return wait
+
+    def _forking(self, real: Any) -> Any:
+        @functools.wraps(real)
+        def fork() -> Any:
+            looks = self._stopped is not None and _thread.get_ident() == self._main.ident
+            if looks:
+                self.stop()
+                self._wait_until_gone()
+            result = real()
+            is_parent = result != 0 if isinstance(result, int) else result[0] != 0
+            if looks and is_parent:
+                self.start()
+            return result
+
+        return fork
+
+    def _wait_until_gone(self) -> None:
+        never = _allocate_lock()
+        never.acquire()
+        for _ in range(_TRIES):
+            if self._task is not None and not self._task.exists():
+                return
+            never.acquire(True, _TRY)
 
     def start(self) -> None:
         """Begin to look after the main thread, which calls, from a thread that no test sees."""
@@ -75,6 +106,7 @@ class Watchdog:
         self._before = signal.signal(_SIGNAL, self._tell)
         self._stopped = _allocate_lock()
         self._stopped.acquire()
+        self._task = None
         _thread.start_new_thread(self._watch, (self._stopped,))
 
     def stop(self) -> None:
@@ -88,6 +120,7 @@ class Watchdog:
                 signal.signal(_SIGNAL, self._before)
 
     def _watch(self, stopped: Any) -> None:
+        self._task = Path(f"/proc/self/task/{_thread.get_native_id()}")
         pause = min(_LONGEST_PAUSE, self._timeline.stuck_after / 4)
         while not stopped.acquire(True, pause):
             frame = frames_of_others().get(self._main.ident or 0)

@@ -160,12 +160,18 @@ def test_a_child_that_somebody_looks_at_holds_time_for_a_while_only():
 
 
 @pytest.mark.slow
-def test_the_clock_starts_no_thread_of_which_a_fork_warns(pytester):
+@pytest.mark.parametrize("before", ["pass", "thread.start(); thread.join(); os.read(PIPE, 1)"])
+def test_a_fork_warns_of_no_thread_of_the_clock(pytester, before):
     pytester.makepyfile(
-        """
-        import os, warnings
+        f"""
+        import os, threading, time, warnings
+
+        PIPE, END = os.pipe()
+        os.write(END, b"12")
 
         def test_it(indexjob_clock):
+            thread = threading.Thread(target=time.sleep, args=[5])
+            {before}
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always")
                 child = os.fork()

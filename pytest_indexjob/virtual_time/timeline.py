@@ -271,8 +271,8 @@ class Timeline:
         """What to look at where a wait's limit came, or ``""`` without threads on real time."""
         names = [
             thread.name
-            for _, thread in _threads()
-            if thread in self.strangers and self._is_strange(thread) and not _is_the_runs(thread)
+            for thread in self.strangers
+            if thread.is_alive() and self._is_strange(thread) and not _is_the_runs(thread)
         ]
         if not names:
             return ""
@@ -479,9 +479,9 @@ class Timeline:
     def _move_to(self, moment: float) -> None:
         self._moved_at = _real_monotonic()
         due = self._earliest()
-        stands = [ident for ident, wait in self.waits.copy().items() if wait is due]
+        waits = self.waits.copy().items()
         # A server that looks around now and then does nothing for the test.
-        if not any(self._is_server(ident) for ident in stands):
+        if not any(wait is due and self._is_server(ident) for ident, wait in waits):
             self._progressed_at = self._moved_at
         self._readings = 0
         if moment > self.now:

@@ -667,31 +667,6 @@ def test_a_slow_answer_is_a_wait_like_any_other(pytester):
     result.assert_outcomes(passed=2)
 
 
-def test_a_wait_for_a_portal_from_before_the_clock_is_given_a_hint(pytester):
-    result = run(
-        pytester,
-        """
-        import asyncio, threading, pytest
-        @pytest.fixture(scope="module")
-        def loop():
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="portal")
-            thread.start()
-            yield loop
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-        def test_it(loop, indexjob_clock):
-            asyncio.run_coroutine_threadsafe(asyncio.Event().wait(), loop).result()
-        """,
-        ini="indexjob_stuck_after = 0.5\nfilterwarnings = ignore",
-    )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*thread portal: on real time*", "hint: *indexjob_clock.adopt(thread)*"]
-    )
-
-
 @pytest.mark.slow
 def test_uvloop_imported_after_the_clock_began_is_refused(pytester):
     pytester.makepyfile(

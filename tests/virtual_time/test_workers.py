@@ -108,44 +108,62 @@ def test_an_idle_worker_of_an_earlier_test_is_on_the_timeline(pytester, kind):
     result.assert_outcomes(passed=3 if kind == "loop" else 2)
 
 
+PORTAL = """
+import asyncio, concurrent.futures, threading, pytest
+
+@pytest.fixture(scope="module")
+def loop():
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="portal")
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+"""
+
+
+def test_a_wait_for_a_portal_from_before_the_clock_is_given_a_hint(pytester):
+    pytester.makeini("[pytest]\nindexjob_stuck_after = 0.5\nfilterwarnings = ignore\n")
+    pytester.makepyfile(
+        f"""{PORTAL}
+def test_it(loop, indexjob_clock):
+    asyncio.run_coroutine_threadsafe(asyncio.Event().wait(), loop).result()
+"""
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*thread portal: on real time*", "hint: *indexjob_clock.adopt(thread)*"]
+    )
+
+
 LIMITS = ["future.result(3600)", "*futures.wait(*, timeout=3600)*"]
 
 
 def test_a_limit_that_came_beside_a_thread_on_real_time_is_given_a_hint(pytester):
     pytester.makepyfile(
-        """
-        import asyncio, concurrent.futures, queue, threading, pytest
+        f"""{PORTAL}
+@pytest.fixture
+def future(loop):
+    future = asyncio.run_coroutine_threadsafe(asyncio.sleep(3600), loop)
+    yield future
+    future.cancel()
 
-        @pytest.fixture(scope="module")
-        def loop():
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="portal")
-            thread.start()
-            yield loop
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+def test_result(future, indexjob_clock):
+    future.result(3600)
 
-        @pytest.fixture
-        def future(loop):
-            future = asyncio.run_coroutine_threadsafe(asyncio.sleep(3600), loop)
-            yield future
-            future.cancel()
+def test_wait(future, indexjob_clock):
+    assert concurrent.futures.wait([future], timeout=3600).done
 
-        def test_result(future, indexjob_clock):
-            future.result(3600)
+def test_adopted(loop, indexjob_clock):
+    portal, = [each for each in threading.enumerate() if each.name == "portal"]
+    indexjob_clock.adopt(portal)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(100), loop).result(10)
 
-        def test_wait(future, indexjob_clock):
-            assert concurrent.futures.wait([future], timeout=3600).done
-
-        def test_adopted(loop, indexjob_clock):
-            portal, = [each for each in threading.enumerate() if each.name == "portal"]
-            indexjob_clock.adopt(portal)
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(100), loop).result(10)
-
-        def test_without_a_limit(loop, indexjob_clock):
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
-        """
+def test_without_a_limit(loop, indexjob_clock):
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+"""
     )
     # Alone, without threads of the tests before.
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

@@ -23,7 +23,7 @@ _OPERATIONS = frozenset(
     (
         *("NOP", "RESUME", "CACHE", "EXTENDED_ARG", "PUSH_NULL", "PRECALL", "KW_NAMES", "TO_BOOL"),
         *("COMPARE_OP", "IS_OP", "CONTAINS_OP", "UNARY_NOT", "BINARY_SUBSCR", "BINARY_OP"),
-        *("POP_TOP", "COPY", "SWAP", "NOT_TAKEN"),
+        *("POP_TOP", "COPY", "SWAP", "NOT_TAKEN", "RETURN_VALUE", "RETURN_CONST"),
     )
 )
 _LIBRARIES = (str(Path(os.__file__).parent), str(Path(__file__).parent))
@@ -66,15 +66,16 @@ def _loops(code: CodeType) -> tuple[tuple[int, int], ...]:
 
 def _only_looks(instructions: list[dis.Instruction]) -> bool:
     calls = sum(each.opname == "CALL" for each in instructions)
-    looks = sum(
-        each.opname.startswith("LOAD_") and each.argval in _LOOKS
-        for each in instructions
-        if isinstance(each.argval, str)
-    )
+    looks = sum(_is_called(each) and each.argval in _LOOKS for each in instructions)
     return calls == looks and all(
         each.opname in _OPERATIONS or each.opname == "CALL" or _moves_on(each.opname)
         for each in instructions
     )
+
+
+def _is_called(load: dis.Instruction) -> bool:
+    """Whether a function or a method is loaded for a call, not a value of the same name."""
+    return load.opname == "LOAD_METHOD" or (load.opname[:5] == "LOAD_" and "NULL" in load.argrepr)
 
 
 def _moves_on(operation: str) -> bool:

@@ -106,6 +106,21 @@ def test_main_spins_at_its_own_list(indexjob_clock):
     while len(seen) < 1:
         pass
 
+def test_main_spins_until_a_break(indexjob_clock):
+    done = threading.Event()  # a name that a method has too
+    later(done.set)
+    while True:
+        if done.is_set():
+            break
+
+def test_work_of_a_function_with_such_a_name(indexjob_clock):
+    end = time.clock_gettime(time.CLOCK_MONOTONIC) + 1
+    def done():
+        return time.clock_gettime(time.CLOCK_MONOTONIC) > end
+    later(event.set)
+    while not done():
+        pass
+
 def test_thread_spins(indexjob_clock):
     def spin():
         while not event.is_set():
@@ -149,17 +164,18 @@ def test_sigwait_of_an_alarm(indexjob_clock):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody looks")
 def test_a_loop_that_only_looks_and_a_server_that_ticks_are_no_work(pytester):
     result = run(pytester, LOOKS)
-    result.assert_outcomes(passed=3, failed=4)
+    result.assert_outcomes(passed=4, failed=5)
     result.stdout.fnmatch_lines(
         [
             # Which line of the loop is told depends on the moment and on the Python.
+            "*thread MainThread: works *",
             "*thread MainThread: works *",
             "*thread MainThread: works *",
             "*thread spinner: works *",
             "*thread MainThread: works *: PAIR[[]0].recv(1)",
         ]
     )
-    assert str(result.stdout).count("nobody in this test could move for 0.4 real seconds") >= 4
+    assert str(result.stdout).count("nobody in this test could move for 0.4 real seconds") >= 5
 
 
 NOT_STUCK = """

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 
-from pytest_indexjob.exchange import Headers, Request, Response
+from pytest_indexjob.exchange import Request, Response
 
 _LARGEST_HEAD = 64 * 1024
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -92,15 +92,20 @@ class RequestReader:
         if line is None:
             raise MalformedRequestError("the first line is no request of HTTP/1.1")
         method, target, minor = (part.decode("latin-1") for part in line.groups())
-        headers = tuple(_header(line) for line in lines)
+        headers = tuple(map(_header, lines))
+        values: dict[str, list[str]] = {}
+        for name, value in headers:
+            values.setdefault(name.lower(), []).append(value)
         self._head = Request(method, self._url(method, target), headers)
-        self._length = self._body_length(headers)
-        hosts = _values(headers, "host")
+        self._length = self._body_length(
+            values.get("content-length", []), values.get("transfer-encoding", [])
+        )
+        hosts = values.get("host", [])
         if minor == "1" and len(hosts) != 1:
             raise MalformedRequestError("a request of HTTP/1.1 has one Host header")
         if not all(map(_HOST.fullmatch, hosts)):
             raise MalformedRequestError("the Host header names no host")
-        kept = self._head.header("connection").lower()
+        kept = ", ".join(values.get("connection", [])).lower()
         self.closes = "close" in kept or (minor == "0" and "keep-alive" not in kept)
         self._chunks, self._in_trailers = bytearray(), False
         return True
@@ -115,11 +120,7 @@ class RequestReader:
             raise MalformedRequestError("the target is neither a path nor a URL")
         return self._base + target
 
-    def _body_length(self, headers: Headers) -> int | None:
-        lengths, encodings = (
-            _values(headers, "content-length"),
-            _values(headers, "transfer-encoding"),
-        )
+    def _body_length(self, lengths: list[str], encodings: list[str]) -> int | None:
         if encodings:
             if [encoding.lower() for encoding in encodings] != ["chunked"]:
                 raise MalformedRequestError("transfer-encoding is not chunked")
@@ -191,10 +192,6 @@ def _header(line: bytes) -> tuple[str, str]:
         raise MalformedRequestError("a header line has no name, or holds a control character")
     name, value = parts.groups()
     return name.decode("ascii"), value.decode("latin-1").strip(" \t")
-
-
-def _values(headers: Headers, name: str) -> list[str]:
-    return [value for key, value in headers if key.lower() == name]
 
 
 def has_body(response: Response, method: str) -> bool:

@@ -3,9 +3,9 @@
 urllib, requests, pydo and boto are answered here as well, since all of them send through these
 connections. ``connect`` is replaced as a method of the real classes, so pools and connections made
 before or after are answered alike. Where the host is the source's, the connection gets an object in
-the place of its socket, which takes the bytes of the request and gives those of the answer; the
-client's own code makes the one and parses the other. No pool keeps such a socket: each answer ends
-its connection.
+the place of its socket, which takes the bytes of the request, as the client's own code makes them. Where
+the answer is plain, the response is filled from it; otherwise the client's own code parses its
+bytes. No pool keeps such a socket: each answer ends its connection.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ import contextlib
 import errno
 import http.client
 import io
+import re
 import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.exchange import Response, TransportFault, netloc_of
-from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.http1 import (
+    MalformedRequestError,
+    RequestReader,
+    framed,
+    has_body,
+    head,
+    refusal,
+    written,
+)
 from pytest_indexjob.interception.forward_proxies import host_of_target
 from pytest_indexjob.replacements import Patch, original
 
@@ -30,6 +39,11 @@ if TYPE_CHECKING:
     from pytest_indexjob.interception.interception import Interception
 
 ENDED = "the test that this connection belonged to has ended"
+# A final answer of at most 100 headers, in which parsing would find what is there.
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 [2-9][0-9]{2} [!-~](?:[ -~]*[!-~])?\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [!-~](?:[ -~]*[!-~])?\r\n){0,100}\r\n"
+)
 
 
 def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
@@ -129,9 +143,33 @@ class _LastResponse(http.client.HTTPResponse):
     # it looks for it.
     fp: Any = None
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        if isinstance(self.fp, _PlainAnswer) and not self.debuglevel:
+            self._fill(self.fp)
+        else:
+            super().begin(*args, **kwargs)
         self.will_close = True
+
+    def _fill(self, plain: _PlainAnswer) -> None:
+        """Set what ``begin`` would set, without its parsing, which takes most of its time."""
+        answer, method = plain.answer, self._method
+        plain.seek(plain.length_of_head)
+        self.version, self.reason = 11, answer.phrase
+        self.code = self.status = answer.status
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in framed(answer, method):
+            self.headers[name] = value
+        self.chunked, self.chunk_left = False, None
+        self.length = len(answer.body) if has_body(answer, method) else 0
+
+
+class _PlainAnswer(io.BytesIO):
+    """The bytes of an answer that can be taken as it is: whoever parses its head finds it there."""
+
+    def __init__(self, answer: Response, method: str, head: bytes) -> None:
+        super().__init__(head + (answer.body if has_body(answer, method) else b""))
+        self.answer = answer
+        self.length_of_head = len(head)
 
 
 class _CutShort(Exception):
@@ -188,6 +226,9 @@ class AnsweringSocket:
             raise _os_error(fault) from None
         except _CutShort as cut:
             return io.BytesIO(cut.received)
+        written_head = head(response, request.method)
+        if response.cut_after is None and _PLAIN_HEAD.fullmatch(written_head):
+            return _PlainAnswer(response, request.method, written_head)
         return stream(written(response, request.method), response)
 
     def _forward(self, method: str, sent: bytes) -> Response:

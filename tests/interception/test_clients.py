@@ -4,6 +4,7 @@ by the server."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 
@@ -342,10 +343,13 @@ def test_every_error(kind, base, service):
     for fault, status in ERRORS.items():
         if fault == "read-timeout" and base != API:
             continue  # a real server makes a client with a real clock wait
-        # aiohttp asks once more by itself where a connection broke.
+        # aiohttp may ask once more by itself where a connection broke that it had used before.
         again = fault == "connection-reset" and kind in (ByAiohttp, ByGradientOverAiohttp)
         service.inject(fault, times=2 if again else 1)
         with pytest.raises(Failure) as raised:
             client.get(uuid)
         assert raised.value.status == status, fault
+        if again:
+            with contextlib.suppress(Failure):  # it did not, so that the second reset is left
+                client.get(uuid)
     assert client.get(uuid) == "INDEX_JOB_STATUS_IN_PROGRESS"

@@ -3,9 +3,9 @@
 urllib, requests, pydo and boto are answered here as well, since all of them send through these
 connections. ``connect`` is replaced as a method of the real classes, so pools and connections made
 before or after are answered alike. Where the host is the source's, the connection gets an object in
-the place of its socket, which takes the bytes of the request, as the client's own code makes them. Where
-the answer is plain, the response is filled from it; otherwise the client's own code parses its
-bytes. No pool keeps such a socket: each answer ends its connection.
+the place of its socket, which takes the bytes of the request as the client's own code makes them. A
+plain answer fills the client's response; the bytes of any other are parsed by the client's own
+code. No pool keeps such a socket: each answer ends its connection.
 """
 
 from __future__ import annotations
@@ -20,15 +20,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.exchange import Response, TransportFault, netloc_of
-from pytest_indexjob.http1 import (
-    MalformedRequestError,
-    RequestReader,
-    framed,
-    has_body,
-    head,
-    refusal,
-    written,
-)
+from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
 from pytest_indexjob.interception.forward_proxies import host_of_target
 from pytest_indexjob.replacements import Patch, original
 
@@ -152,24 +144,23 @@ class _LastResponse(http.client.HTTPResponse):
 
     def _fill(self, plain: _PlainAnswer) -> None:
         """Set what ``begin`` would set, without its parsing, which takes most of its time."""
-        answer, method = plain.answer, self._method
-        plain.seek(plain.length_of_head)
-        self.version, self.reason = 11, answer.phrase
-        self.code = self.status = answer.status
+        plain.seek(len(plain.head))
+        first, *lines = plain.head.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
+        _, status, self.reason = first.split(" ", 2)
+        self.version, self.chunked, self.chunk_left = 11, False, None
+        self.code = self.status = int(status)
         self.headers = self.msg = http.client.HTTPMessage()
-        for name, value in framed(answer, method):
-            self.headers[name] = value
-        self.chunked, self.chunk_left = False, None
-        self.length = len(answer.body) if has_body(answer, method) else 0
+        for line in lines:
+            name, _, self.headers[name] = line.partition(": ")
+        self.length = len(plain.getbuffer()) - len(plain.head)
 
 
 class _PlainAnswer(io.BytesIO):
-    """The bytes of an answer that can be taken as it is: whoever parses its head finds it there."""
+    """The bytes of an answer whose head means just what it says."""
 
-    def __init__(self, answer: Response, method: str, head: bytes) -> None:
-        super().__init__(head + (answer.body if has_body(answer, method) else b""))
-        self.answer = answer
-        self.length_of_head = len(head)
+    def __init__(self, head: bytes, content: bytes) -> None:
+        super().__init__(content)
+        self.head = head
 
 
 class _CutShort(Exception):
@@ -226,10 +217,9 @@ class AnsweringSocket:
             raise _os_error(fault) from None
         except _CutShort as cut:
             return io.BytesIO(cut.received)
-        written_head = head(response, request.method)
-        if response.cut_after is None and _PLAIN_HEAD.fullmatch(written_head):
-            return _PlainAnswer(response, request.method, written_head)
-        return stream(written(response, request.method), response)
+        content = written(response, request.method)
+        plain = response.cut_after is None and _PLAIN_HEAD.match(content)
+        return _PlainAnswer(plain[0], content) if plain else stream(content, response)
 
     def _forward(self, method: str, sent: bytes) -> Response:
         """What the real service answers, over a connection that the client's own code opens."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import http.client
+import io
 import json
 import logging
 import socket
 import urllib.request
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import aiohttp
 import gradient
@@ -21,9 +23,12 @@ import responses
 import respx
 import urllib3
 from conftest import COMPLETED, JOB_URL, JOB_UUID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pytest_indexjob import DecodeError, IndexingJobClient, NetworkBlockedError, TransportError
 from pytest_indexjob.exchange import Journal, Request, Response, TransportFault
+from pytest_indexjob.http1 import written
 from pytest_indexjob.interception.clients import Patch
 from pytest_indexjob.interception.interception import Interception
 from pytest_indexjob.virtual_time.clock import VirtualClock
@@ -123,6 +128,45 @@ def by_aiohttp(method, url, body=None):
 
 CLIENTS = [by_requests, by_urllib3, by_urllib, by_http_client, by_httpx, by_httpx_async, by_aiohttp]
 every_client = pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
+
+
+NAMES = st.sampled_from(
+    ["Set-Cookie", "Content-Type", "Content-Length", "ratelimit-limit", "X Y", ""]
+)
+TEXTS = st.text(st.sampled_from("ab =;:\t\r\n\x00\x7f\xe4\u20ac"), max_size=6)
+ANSWERS = st.tuples(
+    st.sampled_from([100, 200, 204, 304, 404, 503, 999]),
+    st.lists(st.tuples(NAMES, TEXTS), max_size=4).map(tuple),
+    st.sampled_from([b"", b"{}", b"\r\n\r\n"]),
+    TEXTS,
+).map(lambda parts: Response(*parts))
+
+
+def shown_by_http_client(answer):
+    shown = [answer.status, answer.reason, answer.version, answer.msg.items(), answer.length]
+    return [*shown, answer.chunked, answer.will_close, answer.read(), answer.isclosed()]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answer=ANSWERS, method=st.sampled_from(["GET", "HEAD", "DELETE"]))
+def test_http_client_sees_what_it_would_read_from_the_wire(answering, answer, method):
+    wire = SimpleNamespace(makefile=lambda mode: io.BytesIO(written(answer, method)))
+    read = http.client.HTTPResponse(wire, method=method)
+    connection = http.client.HTTPSConnection("api.digitalocean.com", timeout=5)
+    interception = answering(answer)
+    try:
+        connection.request(method, "/v2")
+        try:
+            read.begin()
+        except http.client.HTTPException as error:
+            with pytest.raises(type(error)):
+                connection.getresponse()
+        else:
+            read.will_close = True  # there is no connection to keep
+            assert shown_by_http_client(connection.getresponse()) == shown_by_http_client(read)
+    finally:
+        connection.close()
+        interception.stop()
 
 
 @every_client

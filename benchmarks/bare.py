@@ -1,4 +1,4 @@
-"""The limits: transports that only hand out bodies, for what a client itself costs."""
+"""The limits: transports that only hand out answers, for what a client itself costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import httpx
 import requests
 from requests.adapters import BaseAdapter
 
-JSON = {"Content-Type": "application/json"}
+# Those of the simulator's answers, since a client takes its time for each.
+HEADERS = {
+    "Content-Type": "application/json",
+    "ratelimit-limit": "5000",
+    "ratelimit-remaining": "4999",
+    "ratelimit-reset": "1795694400",
+}
 
 
 class BareAdapter(BaseAdapter):
@@ -23,7 +29,7 @@ class BareAdapter(BaseAdapter):
         response = requests.Response()
         response.status_code, response.request, response.url = 200, request, request.url
         response.raw = io.BytesIO(self.give())
-        response.headers.update(JSON)
+        response.headers.update(HEADERS)
         return response
 
     def close(self):
@@ -38,4 +44,4 @@ def bare_session(give: Callable[[], bytes]) -> requests.Session:
 
 def bare_transport(give: Callable[[], bytes]) -> httpx.MockTransport:
     """A transport of httpx."""
-    return httpx.MockTransport(lambda _: httpx.Response(200, content=give(), headers=JSON))
+    return httpx.MockTransport(lambda _: httpx.Response(200, content=give(), headers=HEADERS))

@@ -25,7 +25,7 @@ LIBRARIES = (
 )
 NOTES = (
     "tests of 10 polls each, net of the same tests without HTTP. The limits are the same clients"
-    " over a transport that only hands out bodies. Start-up and imports are left out."
+    " over a transport that only hands out answers. Start-up and imports are left out."
 )
 ROOT = Path(__file__).parents[1]
 POLLS = 10

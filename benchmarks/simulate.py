@@ -15,7 +15,7 @@ import httpx
 import respx
 from pytest_httpserver import HTTPServer
 
-from benchmarks.bare import bare_session, bare_transport
+from benchmarks.bare import HEADERS, bare_session, bare_transport
 from benchmarks.figures import PROCESSOR, Curve, Figure, paired, processor_seconds, seconds
 from pytest_indexjob.api.calls import API_URL, JOBS_PATH
 from pytest_indexjob.api.client import IndexingJobClient
@@ -28,11 +28,11 @@ from pytest_indexjob.virtual_time.time_patches import TimePatches, VirtualClock
 LIBRARIES = ("gradient", "httpx", "requests", "respx", "pytest-httpserver")
 NOTES = (
     "a job that is polled every 5 s through 8 hours (5,761 polls), and how a poll's cost grows. All"
-    " sides hand out the same bodies; those of the limits, the same clients over a transport"
+    " sides hand out the same answers; those of the limits, the same clients over a transport"
     " that does nothing else, are computed before the time is taken. Times are the"
     " processor's, but for the servers."
 )
-HEADERS = {"Authorization": "Bearer any"}
+SENT = {"Authorization": "Bearer any"}
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"
 # The fewest seconds for which the job is polled every 5 s.
 duration = 8 * 3600.0
@@ -46,7 +46,7 @@ def answers() -> Callable[[], bytes]:
     """The bodies of the same life, for a trivial transport, computed before the time is taken."""
     simulator = Simulator(clock := VirtualClock(), requests_per_hour=None)
     job = simulator.start("completed", duration=duration)
-    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(HEADERS.items()))
+    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(SENT.items()))
     bodies = []
     for _ in range(polls()):
         bodies.append(simulator.handle(ask).body)
@@ -91,9 +91,8 @@ def no_sleep():
 def gradient_respx() -> float:
     give = answers()
     with respx.mock, no_sleep():
-        headers = {"Content-Type": "application/json"}
         respx.get(f"{API_URL}{JOBS_PATH}/{UUID}").mock(
-            side_effect=lambda _: httpx.Response(200, content=give(), headers=headers)
+            side_effect=lambda _: httpx.Response(200, content=give(), headers=HEADERS)
         )
         client = gradient.Gradient(access_token="any")
         return processor_seconds(lambda: wait(client))
@@ -132,7 +131,7 @@ def poll_among(jobs: int) -> float:
     for _ in range(jobs - 1):
         simulator.start("completed")
     ask = Request(
-        "GET", f"{API_URL}{JOBS_PATH}/{simulator.start('completed').uuid}", tuple(HEADERS.items())
+        "GET", f"{API_URL}{JOBS_PATH}/{simulator.start('completed').uuid}", tuple(SENT.items())
     )
 
     def ask_often() -> None:
@@ -158,7 +157,7 @@ def many_sources(data_sources: int) -> float:
     """Milliseconds in which a job is answered and its body parsed."""
     simulator = Simulator(VirtualClock())
     job = simulator.start("many-data-sources", data_sources=data_sources, files=50_000)
-    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(HEADERS.items()))
+    ask = Request("GET", f"{API_URL}{JOBS_PATH}/{job.uuid}", tuple(SENT.items()))
     simulator.clock.advance(400)  # type: ignore[attr-defined]
     return 1000 * processor_seconds(lambda: json.loads(simulator.handle(ask).body))
 
@@ -168,7 +167,7 @@ def requests_a_second(port: int, path: str, count: int) -> float:
 
     def ask() -> None:
         for _ in range(count):
-            connection.request("GET", path, headers=HEADERS)
+            connection.request("GET", path, headers=SENT)
             connection.getresponse().read()
 
     rate = count / seconds(ask)

@@ -26,7 +26,7 @@ PROCESSOR = time.process_time
 LIBRARIES = ("gradient", "pydo", "httpx", "requests")
 NOTES = (
     "sleeps on a virtual clock; and a job that an SDK polls every 5 s for 2 hours (1,441 polls), in"
-    " processor time, against the same over a transport that only hands out bodies and a sleep"
+    " processor time, against the same over a transport that only hands out answers and a sleep"
     " that does nothing. The bare transport of `pydo` stands above urllib3, whose work it saves."
 )
 UUID = "5c0e1d52-b5f6-11f0-9c3a-0a58a9feac02"

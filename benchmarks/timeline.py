@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import http.server
 import threading
 import time
 from collections.abc import Iterator
@@ -97,6 +99,30 @@ def heartbeat_of_a_task(hours):
         task.cancel()
 
     asyncio.run(main())
+
+
+def answers_of_a_server(count):
+    """A server in a thread of the test answers each request after a minute of the clock."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(60)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        for _ in range(count):
+            connection = http.client.HTTPConnection(*server.server_address, timeout=100)
+            connection.request("GET", "/")
+            connection.getresponse().close()
+            connection.close()
+        server.shutdown()
+        thread.join()
 
 
 def nothing():
@@ -202,6 +228,11 @@ def measure(*, quick: bool) -> Iterator[Figure | Curve]:
         (f"100 tasks of {sleeps:,} sleeps", lambda: tasks_that_sleep(sleeps), 2),
         (f"a thread's heartbeat of 1 s through {hours} hours", lambda: heartbeat(hours), 3),
         (f"a task's heartbeat of 1 s through {hours} hours", lambda: heartbeat_of_a_task(hours), 3),
+        (
+            f"{sleeps:,} answers of a server of the test, each after a minute",
+            lambda: answers_of_a_server(sleeps),
+            None,
+        ),
     ):
         (times,) = paired(min(rounds, 3), lambda work=work: on_a_clock(work))
         yield Figure(what, "s", times, aim=aim)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import functools
 import math
+import os
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,33 @@ class Alarm:
         if ident is not None:
             signal.pthread_kill(ident, signal.SIGALRM)
             self._timeline.interrupt(ident)
+
+
+def patches(timeline: Timeline) -> Iterator[tuple[Any, str, Any]]:
+    """What to put in the place of functions that send this process a signal.
+
+    Its handler runs in the main thread, so that one works until it has run, wherever it stands.
+    """
+    for owner, name in (
+        (os, "kill"),
+        (signal, "raise_signal"),
+        (signal, "pthread_kill"),
+        (_thread, "interrupt_main"),
+    ):
+        if hasattr(owner, name):
+            yield owner, name, _sending(timeline, original(owner, name), to_process=owner is os)
+
+
+def _sending(timeline: Timeline, real: Any, *, to_process: bool) -> Any:
+    @functools.wraps(real)
+    def send(*args: Any) -> None:
+        real(*args)
+        main = threading.main_thread().ident
+        is_ours = not to_process or args[0] == os.getpid()
+        if is_ours and main is not None and timeline.participates():
+            timeline.interrupt(main)
+
+    return send
 
 
 def virtual_sigtimedwait(timeline: Timeline, real: Any) -> Any:

@@ -66,6 +66,7 @@ class Sockets:
         waits there until the socket may be read, and returns false if its time-out came.
         """
         yield socket.socket, "listen", self._listen(original(socket.socket, "listen"), participates)
+        yield socket.socket, "accept", self._accept(original(socket.socket, "accept"), wait)
         tls = sys.modules.get("ssl")
         for owner in (socket.socket, tls.SSLSocket) if tls else (socket.socket,):
             for name in _SAYS:
@@ -73,7 +74,7 @@ class Sockets:
                     yield owner, name, self._say(original(owner, name))
             for name in _HEARS:
                 if hasattr(owner, name):
-                    yield owner, name, self._hear(original(owner, name), wait)
+                    yield owner, name, self._hear(original(owner, name), participates, wait)
 
     def is_in_flight(self, file: int) -> bool:
         """Whether an answer may be on its way to a file."""
@@ -160,7 +161,19 @@ class Sockets:
         is_pair = not peer and sock.family == socket.AF_UNIX
         return not active_children() if is_pair else _name(peer) in self.served
 
-    def _hear(self, real: Any, wait: Callable[[socket.socket], bool]) -> Any:
+    def _accept(self, real: Any, wait: Callable[[socket.socket], bool]) -> Any:
+        @functools.wraps(real)
+        def accept(sock: socket.socket) -> Any:
+            if sock.gettimeout() and not wait(sock):
+                raise TimeoutError("timed out")
+            self.on_real_wait()
+            return real(sock)
+
+        return accept
+
+    def _hear(
+        self, real: Any, participates: Callable[[], bool], wait: Callable[[socket.socket], bool]
+    ) -> Any:
         @functools.wraps(real)
         def hear(sock: socket.socket, *args: Any, **kwargs: Any) -> Any:
             if sock.gettimeout() and self._is_served(sock) and not wait(sock):
@@ -174,9 +187,18 @@ class Sockets:
                 self._hearing.pop(ident, None)
             talk.said_at = None
             talk.is_silent = False
+            # The thread of a server, which is seen to work for what it heard.
+            if result and participates() and self._is_servers(sock):
+                self.arrived(sock)
             return result
 
         return hear
+
+    def _is_servers(self, sock: socket.socket) -> bool:
+        try:
+            return _name(sock.getsockname()) in self.served
+        except OSError:
+            return False
 
 
 def linger(file: int, ports: frozenset[int]) -> float | None:

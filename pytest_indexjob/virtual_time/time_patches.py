@@ -193,6 +193,7 @@ class TimePatches:
             *event_loops.patches(timeline, moved, self.clock.keep_sleep),
             *children.patches(timeline),
             *workers.patches(timeline),
+            *signals.patches(timeline),
             *self._watchdog.patches(),
         ]
 

@@ -8,7 +8,6 @@ import functools
 import multiprocessing.connection
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +26,8 @@ _TRIES, _TRY = 1000, 0.001
 _SIGNAL = signal.SIGURG
 # In these the main thread waits for a person.
 _DEBUGGERS = ("pdb", "cmd", "code")
-# Functions in which a main thread may sit for ever, beside those by which a socket hears.
+# Functions in which a main thread may sit for ever, beside those of sockets.
 _REAL_WAITS = (
-    (socket.socket, "accept"),
     (os, "read"),
     (multiprocessing.connection.Connection, "_recv"),
     (signal, "pause"),

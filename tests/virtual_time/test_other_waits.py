@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import datetime as dt
 import email.utils
 import multiprocessing
+import os
 import queue
 import select
 import selectors
@@ -314,6 +316,56 @@ def an_answer_that_comes_too_late():
         timer.join()
 
 
+def nobody_connects():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+def a_client_that_connects_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as clients:
+
+        def connect():
+            time.sleep(5)
+            clients.enter_context(socket.create_connection(server.getsockname()))
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        server.settimeout(100)
+        server.accept()[0].close()
+        thread.join()
+
+
+def signal_from_a_thread(send):
+    def work():
+        time.sleep(5)
+        send()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(1000)
+    thread.join()
+
+
+def kill():
+    signal_from_a_thread(lambda: os.kill(os.getpid(), signal.SIGINT))
+
+
+def raise_signal():
+    signal_from_a_thread(lambda: signal.raise_signal(signal.SIGINT))
+
+
+def pthread_kill():
+    main = threading.main_thread().ident
+    signal_from_a_thread(lambda: signal.pthread_kill(main, signal.SIGINT))
+
+
+def interrupt_main():
+    signal_from_a_thread(_thread.interrupt_main)
+
+
 WAITS = [
     condition,
     priority,
@@ -349,6 +401,12 @@ WAITS = [
     alarm_that_is_taken_back,
     nobody_hears_a_socket,
     an_answer_that_comes_too_late,
+    nobody_connects,
+    a_client_that_connects_in_time,
+    kill,
+    raise_signal,
+    pthread_kill,
+    interrupt_main,
 ]
 
 

@@ -419,6 +419,7 @@ class TestCase(unittest.TestCase):
     def test_subtests(self):
         with self.subTest(f"subtest {SECRET}", key=SECRET):
             print("printed", SECRET)
+            logging.error("logged %s", SECRET)
             self.assertEqual(SECRET, "x")
 """
 

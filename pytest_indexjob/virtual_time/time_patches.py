@@ -100,6 +100,7 @@ class TimePatches:
             self.clock.timeline = self.timeline
             self._locks.enter_context(threads.TestLocks(self.timeline))
             self.timeline.start()
+            self._watchdog.expect_spins()
             _active.add(self)
         except BaseException:
             self.stop()

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_indexjob.replacements import original
 from pytest_indexjob.virtual_time.sockets import is_in
-from pytest_indexjob.virtual_time.spins import place_of
+from pytest_indexjob.virtual_time.spins import looking_frame, place_of
 from pytest_indexjob.virtual_time.timeline import Timeline, frames_of_others
 
 _allocate_lock = _thread.allocate_lock
@@ -24,6 +24,8 @@ _LONGEST_PAUSE = 0.5
 _TRIES, _TRY = 1000, 0.001
 # The system ignores this signal where no handler is set, so that nobody minds one too many.
 _SIGNAL = signal.SIGURG
+# A test of one thread whose loop only looks uses the processor, and reaches nothing that looks at it.
+_SPINS = getattr(signal, "SIGVTALRM", None)
 # In these the main thread waits for a person.
 _DEBUGGERS = ("pdb", "cmd", "code")
 # Functions in which a main thread may sit for ever, beside those of sockets.
@@ -41,8 +43,8 @@ class Watchdog:
 
     The signal ends the wait, and its handler raises the failure. Only where the system tells what
     a thread does (Linux). The thread that looks begins with the test's first real wait or thread,
-    since most tests have none. It ends before a fork: Python warns where a process with several
-    threads forks.
+    since most tests have none, or once a loop that only looks has used some seconds of the
+    processor. It ends before a fork: Python warns where a process with several threads forks.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -51,6 +53,7 @@ class Watchdog:
         # Where the system shows the thread that looks.
         self._task: Path | None = None
         self._before: Any = None
+        self._spins_before: Any = None
         self._main = threading.main_thread()
         # Where the main thread sits.
         self._place: tuple[int, int] | None = None
@@ -77,7 +80,7 @@ class Watchdog:
         def fork() -> Any:
             looks = self._stopped is not None and _thread.get_ident() == self._main.ident
             if looks:
-                self.stop()
+                self._stop_looking()
                 self._wait_until_gone()
             result = real()
             is_parent = result != 0 if isinstance(result, int) else result[0] != 0
@@ -95,6 +98,26 @@ class Watchdog:
                 return
             never.acquire(True, _TRY)
 
+    def expect_spins(self) -> None:
+        """Begin to look once the main thread, which calls, spins; unless the timer is in use."""
+        is_main = _thread.get_ident() == self._main.ident
+        if not is_main or _SPINS is None or not Path("/proc/self/task").exists():
+            return
+        if signal.getsignal(_SPINS) == signal.SIG_DFL:
+            pause = self._timeline.stuck_after / 4
+            self._spins_before = signal.signal(_SPINS, self._spun)
+            signal.setitimer(signal.ITIMER_VIRTUAL, pause, pause)
+
+    def _spun(self, number: int, frame: Any) -> None:
+        if looking_frame(frame) is not None:
+            self.start()
+
+    def _expect_no_spins(self) -> None:
+        if _SPINS is not None and signal.getsignal(_SPINS) == self._spun:
+            with contextlib.suppress(ValueError):  # not in the main thread
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+                signal.signal(_SPINS, self._spins_before)
+
     def start(self) -> None:
         """Begin to look after the main thread, which calls, from a thread that no test sees."""
         if self._stopped is not None or _thread.get_ident() != self._main.ident:
@@ -108,7 +131,11 @@ class Watchdog:
         _thread.start_new_thread(self._watch, (self._stopped,))
 
     def stop(self) -> None:
-        """End, and put the signal's handler back."""
+        """End, and put the signals' handlers back."""
+        self._expect_no_spins()
+        self._stop_looking()
+
+    def _stop_looking(self) -> None:
         if self._stopped is None:
             return
         self._stopped.release()

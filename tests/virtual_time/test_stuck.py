@@ -70,17 +70,28 @@ def test_wait_0(indexjob_clock):
     threading.Timer(5, done.set).start()
     while not done.wait(0):
         pass
+
+seen = []
+
+def test_alone(indexjob_clock):
+    while not seen:
+        pass
+
+def test_after():
+    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 """
 
 
 @pytest.mark.slow
 def test_more_ways_to_spin_are_told_as_endless(pytester):
     result = run(pytester, SPINS)
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=3, passed=1)
     result.stdout.fnmatch_lines(
         [
             "*does not stop: it has read the clock*(at *while loop.time() < end*",
             "*does not stop: it has read the clock*(at *while not done.wait(0)*",
+            "*thread MainThread: works *: while not seen:*",
         ]
     )
 

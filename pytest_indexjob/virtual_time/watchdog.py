@@ -24,7 +24,7 @@ _LONGEST_PAUSE = 0.5
 _TRIES, _TRY = 1000, 0.001
 # The system ignores this signal where no handler is set, so that nobody minds one too many.
 _SIGNAL = signal.SIGURG
-# A test of one thread whose loop only looks uses the processor, and reaches nothing that looks at it.
+# A loop of a test without threads uses the processor, and nobody stands who could look at it.
 _SPINS = getattr(signal, "SIGVTALRM", None)
 # In these the main thread waits for a person.
 _DEBUGGERS = ("pdb", "cmd", "code")

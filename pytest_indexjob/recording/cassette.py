@@ -682,9 +682,16 @@ class Playback:
             ("path", shown_url(asked[1]), shown_url(there[1])),
             ("query", _query_shown(asked), _query_shown(there)),
         )
-        return "\n".join(
+        lines = [
             f"    {name}: asked {mine}, recorded {its}" for name, mine, its in parts if mine != its
-        )
+        ]
+        hidden = {name for name, _ in {*asked[2]} ^ {*there[2]}}
+        if hidden and parts[2][1] == parts[2][2]:
+            lines.append(
+                f"    query: the value of {', '.join(sorted(hidden))} differs (it may be a secret,"
+                " so it is not shown)"
+            )
+        return "\n".join(lines)
 
 
 def _url(key: Key) -> str:

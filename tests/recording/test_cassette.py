@@ -493,6 +493,16 @@ def test_a_miss_shows_the_nearest_and_the_difference_and_no_secret(play):
     assert "hush" not in text + repr(raised.value)
 
 
+def test_a_miss_names_the_parameter_whose_hidden_value_differs(play):
+    playback = play(Interaction(Request("GET", f"{JOB_URL}?owner=hush&page=1"), RUNNING))
+    with pytest.raises(CassetteMissError) as raised:
+        playback.handle(Request("GET", f"{JOB_URL}?owner=other&page=1"))
+    text = str(raised.value)
+    assert "query: the value of owner differs" in text
+    assert "hush" not in text
+    assert "other" not in text
+
+
 def test_a_miss_of_an_empty_recording(play):
     with pytest.raises(CassetteMissError, match="Played so far: 0 of 0"):
         play().handle(Request("GET", JOB_URL))

@@ -3,8 +3,8 @@
 Three ways in need it: the connections of ``http.client`` and urllib3, those of aiohttp, and the
 loopback server. ``RequestReader`` is fed with bytes as they come and gives each request once it is
 whole. It is as strict as RFC 9112 wants a server to be, since a lenient reader and a strict one
-may disagree about where a request ends. Writing starts from a ``Response`` as a source gives it:
-its body is whole, so the length is written and no chunks.
+may disagree about where a request ends. Writing starts from a ``Response`` as a source gives it,
+whose body is whole: where it came in chunks it is written as one, else its length is told.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class RequestReader:
         self._in_trailers = False
         # HTTP/1.0 closes after each answer, and so does who says so.
         self.closes = False
+        # HTTP/1.0 knows no chunks.
+        self.takes_chunks = True
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
@@ -100,6 +102,7 @@ class RequestReader:
         self._length = self._body_length(
             values.get("content-length", []), values.get("transfer-encoding", [])
         )
+        self.takes_chunks = minor == "1"
         hosts = values.get("host", [])
         if minor == "1" and len(hosts) != 1:
             raise MalformedRequestError("a request of HTTP/1.1 has one Host header")
@@ -203,17 +206,31 @@ def _may_have_body(response: Response) -> bool:
     return response.status >= 200 and response.status not in (204, 304)
 
 
+def is_chunked(response: Response) -> bool:
+    """Whether the body came in chunks, of a length that nobody told."""
+    return response.header("transfer-encoding").lower() == "chunked"
+
+
+def unchunked(response: Response) -> Response:
+    """The response for who knows no chunks."""
+    headers = (each for each in response.headers if each[0].lower() != "transfer-encoding")
+    return response._replace(headers=tuple(headers))
+
+
 def framed(response: Response, method: str) -> list[tuple[str, str]]:
-    """The headers, with the length of the body that is here: a recorded body is no longer chunked.
+    """The headers, with what says where the body ends.
 
     An answer to HEAD keeps the length that it tells of; where it tells of none, and nothing is
     known of the body, it bears none. Nor does a 204 (RFC 9110).
     """
     headers = [(name, value) for name, value in response.headers if name.lower() not in _FRAMING]
-    if _may_have_body(response):
-        told = response.header("content-length") if method == "HEAD" else ""
-        if told or response.body or method != "HEAD":
-            headers.append(("Content-Length", told or str(len(response.body))))
+    if not _may_have_body(response):
+        return headers
+    told = response.header("content-length") if method == "HEAD" else ""
+    if is_chunked(response):
+        headers.append(("Transfer-Encoding", "chunked"))
+    elif told or response.body or method != "HEAD":
+        headers.append(("Content-Length", told or str(len(response.body))))
     return headers
 
 
@@ -229,6 +246,10 @@ def head(response: Response, method: str) -> bytes:
 def written(response: Response, method: str) -> bytes:
     """The bytes of a response; up to the cut, where it is one that is cut short."""
     body = response.body[: response.cut_after] if has_body(response, method) else b""
+    if is_chunked(response) and has_body(response, method):
+        size = b"%x\r\n" % len(response.body) if response.body else b""
+        end = b"\r\n" * bool(body) + b"0\r\n\r\n" if response.cut_after is None else b""
+        body = size + body + end
     return head(response, method) + body
 
 

@@ -140,12 +140,29 @@ def test_whether_a_client_goes_on_and_what_it_waits_for():
     ],
 )
 def test_the_length_that_is_written_is_the_bodys(status, method, length, body):
-    response = Response(status, (("Transfer-Encoding", "chunked"), ("X", "1")), b"body")
+    response = Response(status, (("Connection", "close"), ("X", "1")), b"body")
     head, _, rest = written(response, method).partition(b"\r\n\r\n")
     assert rest == body
     assert has_body(response, method) == bool(body)
-    assert b"Transfer-Encoding" not in head
+    assert b"Connection" not in head
     assert (b"Content-Length: " + length in head) if length else (b"Content-Length" not in head)
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "body", "expected"),
+    [
+        (200, "GET", b"0123456789abcdef", b"10\r\n0123456789abcdef\r\n0\r\n\r\n"),
+        (404, "POST", b"", b"0\r\n\r\n"),
+        (200, "HEAD", b"body", b""),
+        (204, "GET", b"body", b""),
+    ],
+)
+def test_a_body_that_came_in_chunks_is_written_as_one(status, method, body, expected):
+    response = Response(status, (("Transfer-Encoding", "Chunked"),), body)
+    head, _, rest = written(response, method).partition(b"\r\n\r\n")
+    assert rest == expected
+    assert (b"Transfer-Encoding: chunked" in head) == (status != 204)
+    assert b"Content-Length" not in head
 
 
 def test_a_line_break_in_a_header_or_the_reason_makes_no_other_header():

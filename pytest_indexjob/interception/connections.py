@@ -20,7 +20,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pytest_indexjob.exchange import Response, TransportFault, netloc_of
-from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.http1 import (
+    MalformedRequestError,
+    RequestReader,
+    is_chunked,
+    refusal,
+    written,
+)
 from pytest_indexjob.interception.forward_proxies import host_of_target
 from pytest_indexjob.replacements import Patch, original
 
@@ -218,7 +224,8 @@ class AnsweringSocket:
         except _CutShort as cut:
             return io.BytesIO(cut.received)
         content = written(response, request.method)
-        plain = response.cut_after is None and _PLAIN_HEAD.match(content)
+        is_whole = response.cut_after is None and not is_chunked(response)
+        plain = _PLAIN_HEAD.match(content) if is_whole else None
         return _PlainAnswer(plain[0], content) if plain else stream(content, response)
 
     def _forward(self, method: str, sent: bytes) -> Response:
@@ -244,8 +251,9 @@ class AnsweringSocket:
                     return head._replace(body=answer.read())
                 except http.client.IncompleteRead as error:
                     # Framed as one byte more, which does not come.
-                    whole = written(head._replace(body=error.partial + b"\0"), method)
-                    raise _CutShort(whole[:-1]) from error
+                    partial = error.partial
+                    cut = head._replace(body=partial + b"\0", cut_after=len(partial))
+                    raise _CutShort(written(cut, method)) from error
 
     def settimeout(self, timeout: float | None) -> None:
         """Wait so many seconds for the answer."""

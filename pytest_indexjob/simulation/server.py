@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pytest_indexjob.api.calls import TOKEN_VARIABLE, URL_VARIABLES
 from pytest_indexjob.exchange import Request, Response, TransportFault
-from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, written
+from pytest_indexjob.http1 import MalformedRequestError, RequestReader, refusal, unchunked, written
 from pytest_indexjob.simulation import control_access
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
@@ -161,7 +161,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         """Answer the requests of one connection."""
-        reader = RequestReader(self.server.owner.url, largest_body=_LARGEST_BODY)
+        self._reader = reader = RequestReader(self.server.owner.url, largest_body=_LARGEST_BODY)
         try:
             while (request := self._next(reader)) is not None:
                 if not self._reply(request) or reader.closes:
@@ -226,6 +226,8 @@ class _Handler(socketserver.StreamRequestHandler):
             self.server.owner.log(request, response)
 
     def _send(self, response: Response, method: str) -> None:
+        if not self._reader.takes_chunks:
+            response = unchunked(response)
         self.wfile.write(written(response, method))
         self.wfile.flush()
 

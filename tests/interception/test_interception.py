@@ -199,11 +199,14 @@ def test_bodies_of_every_kind(answering, ask):
     )
     _, headers, body = ask("GET", JOB_URL)
     assert body == (gzip.compress(b"{}", mtime=0) if ask in (by_urllib, by_http_client) else b"{}")
-    for response in (Response(204), Response(200, (("Transfer-Encoding", "chunked"),), b"whole")):
-        interception.source.answer = response
-        status, headers, body = ask("GET", JOB_URL)
-        assert (status, body) == (response.status, response.body)
-        assert "transfer-encoding" not in {name.lower() for name in headers}
+    interception.source.answer = Response(204)
+    assert ask("GET", JOB_URL)[::2] == (204, b"")
+    for body in (b"whole", b""):
+        interception.source.answer = Response(200, CHUNKED, body)
+        status, headers, received = ask("GET", JOB_URL)
+        assert (status, received) == (200, body)
+        assert headers["Transfer-Encoding"] == "chunked"
+        assert "Content-Length" not in headers
     status, _, body = ask("HEAD", JOB_URL)
     assert (status, body) == (200, b"")
 
@@ -633,9 +636,13 @@ def test_a_task_that_gives_up_leaves_an_exchange_without_an_answer(answering, as
     assert (exchange.response, exchange.error.kind) == (None, "timeout")
 
 
+CHUNKED = (("Transfer-Encoding", "chunked"),)
+
+
+@pytest.mark.parametrize("headers", [(), CHUNKED], ids=["length", "chunked"])
 @every_client
-def test_an_answer_that_is_cut_short(answering, ask):
-    answering(Response(200, (), b"0123456789", cut_after=4))
+def test_an_answer_that_is_cut_short(answering, ask, headers):
+    answering(Response(200, headers, b"0123456789", cut_after=4))
     cut = (
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.ProtocolError,
@@ -646,6 +653,15 @@ def test_an_answer_that_is_cut_short(answering, ask):
     )
     with pytest.raises(cut):
         ask("GET", JOB_URL)
+
+
+def test_a_body_in_chunks_is_read_as_chunks(answering):
+    answering(Response(200, CHUNKED, b"whole"))
+    with requests.get(JOB_URL, stream=True, timeout=5) as answer:
+        assert list(answer.raw.read_chunked()) == [b"whole"]
+    with urllib3.PoolManager() as pool:
+        answer = pool.request("GET", JOB_URL, preload_content=False)
+        assert list(answer.stream(2)) == [b"wh", b"ol", b"e"]
 
 
 def test_the_own_clients_session(answering):
@@ -660,6 +676,7 @@ def test_the_own_clients_session(answering):
         TransportFault("refused"),
         TransportFault("timeout"),
         Response(200, (), b"{" * 9, cut_after=3),
+        Response(200, CHUNKED, b"{" * 9, cut_after=3),
     ):
         interception.source.answer = broken
         with pytest.raises(TransportError):

@@ -94,6 +94,20 @@ def test_a_body_that_can_not_be_is_refused_and_the_server_lives_on(server, head)
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("version", "end"),
+    [("1.0", b"Content-Length: 5\r\n\r\nwhole"), ("1.1", b"\r\n\r\n5\r\nwhole\r\n0\r\n\r\n")],
+)
+def test_a_client_that_knows_no_chunks_gets_none(version, end):
+    server = LoopbackServer(lambda _: Response(200, (("Transfer-Encoding", "chunked"),), b"whole"))
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        head = f"GET / HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.makefile("rb").read().endswith(end)
+    server.stop()
+
+
 def test_a_client_that_hangs_up_is_no_news(server, capsys):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET /v2")

@@ -343,10 +343,15 @@ def signal_from_a_thread(send):
         send()
 
     thread = threading.Thread(target=work)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        time.sleep(1000)
-    thread.join()
+    # A shell's background process ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(1000)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def kill():

@@ -502,7 +502,10 @@ class Timeline:
             frames = frames_of_others() if frames is None else frames
             if ident in frames and not self._sits_still(ident, thread, frames[ident]):
                 return True
-        return self._end_ready() or any(wait.holds() for wait in [*self.waits.values()])
+        if self._end_ready():
+            return True
+        # While somebody waits for a child, time moves as in reality: nothing else has to hold it.
+        return not self._children and any(wait.holds() for wait in [*self.waits.values()])
 
     def _end_ready(self) -> bool:
         ready = [wait for wait in [*self.waits.values()] if wait.ready and wait.ready()]

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import time
@@ -69,6 +70,18 @@ def test_pools_of_processes_hold_time(clock, context):
         assert pool.apply_async(work, (0.3,)).get(600) == 0.3
         assert pool.map(work, [0, 0]) == [0, 0]
     assert clock.elapsed < 600
+
+
+def test_a_limit_shorter_than_the_work_of_a_pool(clock, context):
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
+        assert executor.submit(work, 0).result(600) == 0
+        pid = executor.submit(os.getpid).result(600)
+        future = executor.submit(work, 5)
+        before = clock.elapsed
+        with pytest.raises(concurrent.futures.TimeoutError):
+            future.result(0.2)
+        assert clock.elapsed - before == pytest.approx(0.2)
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_pool_beside_a_ticking_task(clock):

@@ -269,11 +269,7 @@ class Timeline:
 
     def hint_at_strangers(self, seconds: float) -> str:
         """What to look at where a wait's limit came, or ``""`` without threads on real time."""
-        names = [
-            thread.name
-            for thread in self.strangers
-            if thread.is_alive() and self._is_strange(thread) and not _is_the_runs(thread)
-        ]
+        names = [thread.name for thread in self._to_be_adopted(frames_of_others())]
         if not names:
             return ""
         return (
@@ -281,6 +277,18 @@ class Timeline:
             f" threads were made before the clock and are on real time: {', '.join(names)}. If the"
             " wait was for one of them, put it on the timeline: indexjob_clock.adopt(thread)"
         )
+
+    def _to_be_adopted(self, frames: dict[int, FrameType]) -> list[threading.Thread]:
+        """The threads on real time that may keep the test waiting, which idle workers do not."""
+        return [
+            thread
+            for ident, thread in _threads()
+            if thread in self.strangers
+            and ident in frames
+            and self._is_strange(thread)
+            and not _is_the_runs(thread)
+            and not _is_idle_worker(frames[ident])
+        ]
 
     # Waits.
 
@@ -642,7 +650,7 @@ class Timeline:
                 whose = "on real time" if strange else "works or waits on something real"
                 lines.append(f"    thread {thread.name}: {whose}, at {at}")
         lines += [f"    time is held still: {what}" for what in self._children.values()]
-        if any(thread in self.strangers for thread in threading.enumerate()):
+        if self._to_be_adopted(frames):
             lines.append(
                 "hint: a wait for a thread that was made before the clock ends only if that thread"
                 " is on the timeline: indexjob_clock.adopt(thread)"
@@ -684,6 +692,30 @@ def _is_the_runs(thread: threading.Thread) -> bool:
         # The simulator's server is a service on this machine.
         or owner.startswith("pytest_indexjob.")
     )
+
+
+def _is_idle_worker(frame: FrameType) -> bool:
+    """Whether a worker of a pool, of trio or of anyio stands there and waits for work.
+
+    It is put on the timeline as it takes up work of the test.
+    """
+    at: FrameType | None = frame
+    waits_in_python = False
+    while at is not None and _module(at).startswith(_WAITS_OF_WORKERS):
+        waits_in_python = True
+        at = at.f_back
+    place = at and (_module(at), at.f_code.co_name)
+    # anyio's also runs the work from there, but waits for it in a queue that is Python's.
+    return place in _IDLE or (place == _ANYIOS and waits_in_python)
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
+
+
+_WAITS_OF_WORKERS = ("threading", "queue", "pytest_indexjob.virtual_time.")
+_IDLE = (("concurrent.futures.thread", "_worker"), ("trio._core._thread_cache", "_work"))
+_ANYIOS = ("anyio._backends._asyncio", "run")
 
 
 def _serves(thread: threading.Thread) -> bool:

@@ -176,6 +176,70 @@ def test_without_a_limit(loop, indexjob_clock):
     assert str(result.stdout).count("hint: a limit") == 2
 
 
+IDLE_WORKERS = """
+import concurrent.futures, threading
+import anyio.from_thread, anyio.to_thread, pytest, trio
+
+def name_thread(name):
+    threading.current_thread().name = name
+
+@pytest.fixture(scope="module", autouse=True)
+def workers():
+    go_on = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        pool.submit(name_thread, "busy").result()
+        trio.run(trio.to_thread.run_sync, name_thread, "idle-of-trio")
+        with anyio.from_thread.start_blocking_portal() as portal:
+            portal.call(name_thread, "portal")
+            portal.call(anyio.to_thread.run_sync, name_thread, "idle-of-anyio")
+            pool.submit(go_on.wait)
+            pool.submit(name_thread, "idle-of-pool").result()
+            yield
+            go_on.set()
+
+def test_limit(indexjob_clock):
+    concurrent.futures.Future().result(60)
+
+def test_without_a_limit(indexjob_clock):
+    concurrent.futures.Future().result()
+"""
+
+
+def test_a_hint_names_the_threads_that_adopting_helps_and_no_idle_worker(pytester):
+    pytester.makeini("[pytest]\nindexjob_stuck_after = 0.5\n")
+    pytester.makepyfile(IDLE_WORKERS)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "hint: a limit of 1 min came*are on real time: busy, portal. If the wait was*",
+            "hint: a wait for a thread that was made before the clock *adopt(thread)",
+        ]
+    )
+
+
+def test_idle_workers_alone_are_no_reason_to_adopt_a_thread(pytester):
+    pytester.makeini("[pytest]\nindexjob_stuck_after = 0.5\n")
+    pytester.makepyfile(
+        """
+        import concurrent.futures
+
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        pool.submit(int).result()
+
+        def test_limit(indexjob_clock):
+            concurrent.futures.Future().result(60)
+
+        def test_without_a_limit(indexjob_clock):
+            concurrent.futures.Future().result()
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(failed=2)
+    assert "indexjob_clock.adopt" not in str(result.stdout)
+    result.stdout.fnmatch_lines(["hint: look for a wait that no code ends, *"])
+
+
 def test_names_are_looked_up_while_another_thread_imports(monkeypatch):
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     names = itertools.count()

@@ -31,10 +31,10 @@ _HOST_OF_SERVICE = re.compile(
 _BARE_HOST = re.compile(r"(?P<host>[\w-]+(?:\.[\w-]+)+)\.?(?P<port>:\d+)?(?:[/?#].*)?", re.DOTALL)
 _TAKES_FILES = frozenset(("aria2c",))
 _SCHEMES = frozenset(("http", "https"))  # commands by these names, and words of other commands
-_OPERATOR = re.compile(r"[|&;<>()]")
+_OPERATORS = "|&;<>()`"
 _DOCTL = "doctl"  # which asks the API, unless it is told another URL
 _DOCTL_URL = "DIGITALOCEAN_API_URL"
-_URL = re.compile(r"\b(?:https?|ftps?|wss?)://[^\s'\"<>|;&()]+")
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>|;&()`]+", re.IGNORECASE)
 
 
 def check(guard: Guard, command: Any, env: Mapping[Any, Any] | None, program: Any = None) -> None:
@@ -46,24 +46,21 @@ def check(guard: Guard, command: Any, env: Mapping[Any, Any] | None, program: An
     if not guard.active or not isinstance(command, str | bytes | os.PathLike | list | tuple):
         return
     text = _text(command)
-    words = [*map(_text, command)] if isinstance(command, list | tuple) else _words(text)
-    if words and os.path.basename(words[0]) in _SHELLS:  # noqa: PTH119
-        words = [part for word in words for part in _words(word)]
+    words = _commands([*map(_text, command)] if isinstance(command, list | tuple) else _words(text))
     named = words if program is None else [*words, _text(program)]
     programs = {os.path.basename(word) for word in named}  # noqa: PTH119  # not all are paths
     if not programs.isdisjoint(_FETCH):
         program = min(programs & _FETCH)
         for url in _URL.findall(text):
-            parts = urlsplit(url)
-            guard.check(parts.hostname, _port(parts.netloc), client=f"the command {program}")
+            guard.check(*_authority(url), client=f"the command {program}")
         if words[0] in _SCHEMES or programs & _FETCH - _SCHEMES:
             for host, port in _without_scheme(words):
                 guard.check(host, port, client=f"the command {program}")
     elif words and os.path.basename(words[0]) == _DOCTL:  # noqa: PTH119
-        told = _URL.findall(text) or [(os.environ if env is None else env).get(_DOCTL_URL, API_URL)]
-        for url in told:
-            parts = urlsplit(_text(url))
-            guard.check(parts.hostname, _port(parts.netloc), client="the command doctl")
+        # Another scheme's URL may be any argument's, a database's say.
+        told = [url for url in _URL.findall(text) if url.lower().startswith("http")]
+        for url in told or [(os.environ if env is None else env).get(_DOCTL_URL, API_URL)]:
+            guard.check(*_authority(_text(url)), client="the command doctl")
 
 
 def _without_scheme(words: list[str]) -> Iterator[tuple[str, int | None]]:
@@ -72,13 +69,21 @@ def _without_scheme(words: list[str]) -> Iterator[tuple[str, int | None]]:
     before = ""
     for word in words[1:]:
         # What follows an operator belongs to another command of the shell, or is a file.
-        by_place = by_place and _OPERATOR.match(word) is None
+        by_place = by_place and word[:1] not in _OPERATORS
         found = _HOST_OF_SERVICE.fullmatch(word)
         if found is None and by_place and not before.startswith("-"):
             found = _BARE_HOST.fullmatch(word)
         if found is not None:
             yield found["host"], _port(found["port"] or "")
         before = word
+
+
+def _authority(url: str) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, _port(parts.netloc)
+    except ValueError:  # curl makes many URLs of one with brackets
+        return url.partition("://")[2].partition("/")[0].rpartition("@")[2], None
 
 
 def _port(netloc: str) -> int | None:
@@ -92,8 +97,29 @@ def _text(value: Any) -> str:
     return " ".join(map(_text, value))
 
 
+def _commands(words: list[str]) -> list[str]:
+    """The words of a command, and in the place of what a shell is told the words of that.
+
+    A shell may be told to start another one. A quoted sentence that names a command stays whole.
+    """
+    shells = 0
+    while (named := sum(os.path.basename(word) in _SHELLS for word in words)) > shells:  # noqa: PTH119
+        shells = named
+        words = [part for word in words for part in _words(word)]
+    return words
+
+
 def _words(text: str) -> list[str]:
+    """The words of a shell's command; its operators stand apart, and so do substituted commands."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=_OPERATORS)
+    lexer.whitespace_split, lexer.commenters = True, ""
     try:
-        return shlex.split(text)
+        words = [*lexer]
     except ValueError:  # a quotation that does not end
-        return text.split()
+        words = text.split()
+    # Double quotes don't keep a shell from running what stands in these.
+    return [
+        part
+        for word in words
+        for part in (_words(word) if word != text and re.search(r"\$\(|`.", word) else [word])
+    ]

@@ -211,7 +211,7 @@ class Guard:
         """
         if not self.active or self._permits(host):
             return
-        shown = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+        shown = _text(host)
         error = NetworkBlockedError(
             f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}:"
             " nothing reaches the network in a test that uses pytest-indexjob."
@@ -230,7 +230,7 @@ class Guard:
             or host is None
             or _is_loopback(host)
             or self._is_named(host)
-            or host in self._addresses
+            or _name(host) in self._addresses
         )
 
     def _is_named(self, host: Any) -> bool:
@@ -335,7 +335,7 @@ def _is_loopback(host: Any) -> bool:
         return True
     if not _is_address(host):
         return False
-    address = ipaddress.ip_address(_name(host).partition("%")[0])
+    address = ipaddress.ip_address(_name(host))
     return address.is_loopback or address.is_unspecified
 
 
@@ -346,12 +346,16 @@ def _is_under_localhost(host: Any) -> bool:
 
 def _is_address(host: Any) -> bool:
     try:
-        ipaddress.ip_address(_name(host).partition("%")[0])
+        # Only IPv6 has scopes: a resolver takes `127.0.0.1%x` for a name and asks for it.
+        ipaddress.ip_address(_name(host))
     except ValueError:
         return _name(host) == ""
     return True
 
 
 def _name(host: Any) -> str:
-    text = host.decode("latin-1") if isinstance(host, bytes) else str(host)
-    return text.lower().rstrip(".")
+    return _text(host).lower().rstrip(".")
+
+
+def _text(host: Any) -> str:
+    return host.decode("latin-1") if isinstance(host, bytes | bytearray) else str(host)

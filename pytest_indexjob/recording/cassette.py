@@ -57,6 +57,7 @@ Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} )", re.MULTILINE)
 _MAGIC = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # of gzip and zstd, which may be cut short
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 _JOB_PATH = re.compile(rf"{JOBS_PATH}/([^/]+)")
 _MOST_SHOWN = 3  # uuids in a message
@@ -181,10 +182,13 @@ def _parsed(path: Path, text: str, most_nodes: int) -> tuple[Recording, int]:
     for at, item in enumerate(content["interactions"]):
         try:
             interactions.append(_interaction(item))
-        except _ShapeError as error:
+        except (_ShapeError, ValueError, RecursionError) as error:
+            # A number of too many digits, a list that holds itself: their texts may quote a value.
+            known = isinstance(error, _ShapeError)
+            problem = str(error) if known else f"a value can't be read ({type(error).__name__})"
             line = _line_of_interaction(text, at)
             raise _corrupt(
-                path, line, f"interaction {at + 1} is not as vcrpy writes it: {error}"
+                path, line, f"interaction {at + 1} is not as vcrpy writes it: {problem}"
             ) from None
     if content.get("version") != FORMAT_VERSION:
         raise _corrupt(
@@ -290,9 +294,16 @@ def _interaction(item: object) -> Interaction:
     url = _part(request, "uri", str)
     if len(url) > _LONGEST_URL:
         raise _ShapeError(f"`uri` has more than {_LONGEST_URL} characters")
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise _ShapeError("`uri` is no URL") from None
+    method = _part(request, "method", str)
+    if not _METHOD.fullmatch(method):  # it is shown in terminals, which obey control characters
+        raise _ShapeError("`method` is no HTTP method")
     return Interaction(
         Request(
-            _part(request, "method", str).upper(),
+            method.upper(),
             url,
             _headers(request),
             _body(request.get("body")),

@@ -42,11 +42,12 @@ _FIELDS = (
 _FIELD = re.compile(rf"(?i)(?:{_FIELDS})")
 _RULES = (
     ("DigitalOcean token", re.compile(r"(?i)do[opr]t?_v1_[a-f0-9]{8}")),
-    ("API key", re.compile(r"\bsk[-_](?=[A-Za-z_-]{0,256}\d)[A-Za-z0-9][A-Za-z0-9_-]{18}")),
+    ("API key", re.compile(r"\b[rs]k[-_](?=[A-Za-z_-]{0,256}\d)[A-Za-z0-9][A-Za-z0-9_-]{18}")),
     (
         "API key",
         re.compile(
-            r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32})"
+            r"\b(?:gh[oprsu]_\w{20}|github_pat_\w{20}|xox[abeoprs]-[\w-]{10}|AIza[\w-]{32}"
+            r"|xapp-\d-[\w-]{10}|glpat-[\w-]{20}|hf_[A-Za-z0-9]{30}|ya29\.[\w-]{20})"
         ),
     ),
     (
@@ -59,7 +60,8 @@ _RULES = (
     ("bearer token", re.compile(rf"(?i)\bbearer\s+{_UNREPLACED}(?=\S{{0,200}}\d)[\w.~+/-]{{6}}")),
     ("JWT", re.compile(r"\beyJ[\w-]{5,2000}\.[\w-]{5}")),
     ("AWS key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}")),
-    ("private key", re.compile(r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----")),
+    ("Spaces key", re.compile(r"\bDO(?:00|801)[0-9A-Z]{16}")),
+    ("private key", re.compile(r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----")),
     ("password in URL", re.compile(r"\w://[^\s/?#:@\"'<>\\]{0,200}:[^\s/?#@\"'<>\\]{1,200}@")),
     (
         "signed URL",

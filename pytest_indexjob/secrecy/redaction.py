@@ -113,14 +113,15 @@ _SAID_OF_SECRETS = frozenset(
 # What a secret looks like, whoever's it is. Each is linear: no repeat holds another that could
 # match the same text.
 _SHAPES = re.compile(
-    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)"
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r".*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|(?i:do[a-z]{1,2}_v1_)[A-Za-z0-9]{8,}"
     r"|(?<![A-Za-z0-9])(?:sk|rk|pk)[-_](?=[A-Za-z_-]{0,256}[0-9])[A-Za-z0-9_-]{16,}"
     r"|(?<![A-Za-z0-9_-])(?:[A-Za-z0-9]{1,12}[_-])?eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*){0,3}"
     r"|(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA|AIDA|AROA)[A-Z0-9]{16}"
     r"|(?<![A-Z0-9])DO(?:00|801)[A-Z0-9]{15,}"
     r"|gh[a-z]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
-    r"|xox[a-z]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{10,}|hf_[A-Za-z0-9]{20,}"
+    r"|(?:xox[a-z]|xapp)-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{10,}|hf_[A-Za-z0-9]{20,}"
     r"|(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|npm_[A-Za-z0-9]{30,}"
     r"|pypi-AgE[A-Za-z0-9_-]{16,}|(?<![A-Za-z0-9])SK[0-9a-f]{32}(?![A-Za-z0-9])"
     r"|hooks\.slack\.com/services/[A-Za-z0-9/]{16,}",
@@ -128,9 +129,9 @@ _SHAPES = re.compile(
 )
 # Prose ("a bearer token is required") has neither a digit nor 20 characters.
 _BEARER = re.compile(
-    r"(?i)\b(bearer\s{1,8})(?=[^\s\"']{0,256}[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/-]{6,}=*"
+    r"(?i)(?<![a-z0-9])(bearer\s{1,8})(?=[^\s\"']{0,256}[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/-]{6,}=*"
 )
-_BASIC = re.compile(r"(?i)\b(basic\s{1,8})([A-Za-z0-9+/_-]{4,}=*)")
+_BASIC = re.compile(r"(?i)(?<![a-z0-9])(basic\s{1,8})([A-Za-z0-9+/_-]{4,}=*)")
 _USER = re.compile(r"(?:(?<=://)|(?<=^//))[^\s/?#\"'<>\\:]*:[^\s/?#\"'<>\\]*@")
 _PAIR = re.compile(r"((?:^|(?<=[?&;#]))[^=&?#;\s\"'<>{}]+)=([^&#\s\"'<>]+)")
 _QUOTE = r"(?:[\"']|&quot;|&#34;|\\{1,4}\")?"

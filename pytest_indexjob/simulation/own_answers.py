@@ -97,7 +97,7 @@ def _response(answer: _OwnAnswer, request: Request) -> Response:
 
 def _written(value: Any) -> bytes:
     try:
-        return json_module.dumps(value).encode()
+        return json_module.dumps(value, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"json can't be written as JSON: {error}") from None
 

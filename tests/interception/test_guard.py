@@ -69,6 +69,9 @@ ATTEMPTS = {
     "gethostbyname_ex": lambda: socket.gethostbyname_ex("x.invalid"),
     "create_connection": lambda: socket.create_connection(("x.invalid", 80)),
     "looks-like-loopback": lambda: socket.getaddrinfo("localhost.evil.invalid", 80),
+    "looks-like-a-scope": lambda: socket.getaddrinfo("127.0.0.1%x.invalid", 80),
+    "looks-like-a-scope-connect": lambda: connect(socket.AF_INET, TCP, ("127.0.0.1%x.invalid", 80)),
+    "bytearray": lambda: connect(socket.AF_INET, TCP, (bytearray(b"192.0.2.1"), 80)),
     "odd-number": lambda: socket.getaddrinfo("2130706433", 80),
     "getaddrinfo-by-name": lambda: getaddrinfo("x.invalid", 80),
     "gethostbyname-by-name": lambda: gethostbyname("x.invalid"),
@@ -228,6 +231,16 @@ COMMANDS = {
         ["other", "http://x.invalid/"], executable="/usr/bin/curl", check=False
     ),
     "iterator": lambda: subprocess.run(iter(FETCH.split()), check=False),
+    "no space": lambda: system(f"true;{FETCH}"),
+    "and": lambda: system(f"true&&{FETCH}"),
+    "pipe": lambda: system(f"true|{FETCH}"),
+    "subshell": lambda: system(f"({FETCH})"),
+    "substituted": lambda: system(f"true $({FETCH})"),
+    "substituted in quotes": lambda: system(f'true "$({FETCH})"'),
+    "backticks": lambda: system(f"true `{FETCH}`"),
+    "backticks in quotes": lambda: system(f'true "`{FETCH}`"'),
+    "shell in a shell": lambda: system(f"true; sh -c '{FETCH}'"),
+    "shell of another command": lambda: subprocess.run(["env", "sh", "-c", FETCH], check=False),
 }
 
 
@@ -237,6 +250,30 @@ def test_a_command_that_fetches_is_stopped_however_it_is_started(guarded, start)
     with pytest.raises(NetworkBlockedError, match=r"reach x\.invalid.*command curl"):
         start()
     assert len(interception.journal.misses) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "HTTP://x.invalid/",
+        "sftp://x.invalid/",
+        "telnet://x.invalid",
+        "socks5h://me:pw@x.invalid:1080",
+        "http://localhost@x.invalid/",
+        "http://[1-3].x.invalid/",  # which curl makes three URLs of, and urllib none
+    ],
+)
+def test_a_url_of_every_scheme_is_stopped(guarded, url):
+    interception = guarded()
+    with pytest.raises(NetworkBlockedError, match=r"reach \S*x\.invalid.*command curl"):
+        subprocess.run(["curl", "-s", "-m", "1", "--url", url], check=False)
+    assert len(interception.journal.misses) == 1
+
+
+def test_another_schemes_url_tells_doctl_no_other_server(guarded):
+    guarded()
+    with pytest.raises(NetworkBlockedError, match="command doctl"):
+        subprocess.run(["doctl", "databases", "create", "postgres://localhost/a"], check=False)
 
 
 API = "api.digitalocean.com"
@@ -300,6 +337,7 @@ def test_a_text_that_tells_of_a_command_is_no_command(guarded):
     interception = guarded()
     words = ["true", "use curl for http://x.invalid/"]
     assert subprocess.run(words, check=False).returncode == 0
+    assert system("true 'use curl for http://x.invalid/'") == 0
     assert interception.journal.misses == []
 
 

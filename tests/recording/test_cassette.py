@@ -110,6 +110,20 @@ BAD = {
         2,
     ),
     "control-characters": (b"interactions: \x01\n", None),
+    "control-characters-in-the-method": (
+        GOOD.replace("method: GET", 'method: "GET\\e[31m"').encode(),
+        2,
+    ),
+    "uri-no-url": (re.sub("uri: .*", "uri: http://[::1", GOOD).encode(), 2),
+    "uri-of-letters-that-become-a-slash": (
+        re.sub("uri: .*", "uri: http://a\u2100b/", GOOD).encode(),
+        2,
+    ),
+    "number-of-too-many-digits": (
+        GOOD.replace("headers: {}", f"headers: {{a: 0b{'1' * 20_000}}}").encode(),
+        2,
+    ),
+    "body-that-holds-itself": (GOOD.replace("body: null", "body: &a [*a]", 1).encode(), 2),
 }
 
 

@@ -121,6 +121,7 @@ def test_a_fault_strikes_calls_that_there_are(service):
         ({"method": 5}, "a text such as 'GET', not 5"),
         ({"json": {1, 2}}, "json can't be written as JSON"),
         ({"json": b"{}"}, "json can't be written as JSON"),
+        ({"json": {"score": float("nan")}}, "json can't be written as JSON"),
         ({"status": "200"}, "status must be an HTTP status"),
         ({"status": 100}, "status must be an HTTP status"),
         ({"headers": [("x", 5)]}, "the header 'x' can't be sent"),

@@ -185,14 +185,20 @@ def name_thread(name):
 
 @pytest.fixture(scope="module", autouse=True)
 def workers():
-    go_on = threading.Event()
+    go_on, begun = threading.Event(), threading.Event()
+
+    def keep_busy():
+        name_thread("busy")
+        begun.set()
+        go_on.wait()
+
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        pool.submit(name_thread, "busy").result()
+        pool.submit(keep_busy)
+        begun.wait()
         trio.run(trio.to_thread.run_sync, name_thread, "idle-of-trio")
         with anyio.from_thread.start_blocking_portal() as portal:
             portal.call(name_thread, "portal")
             portal.call(anyio.to_thread.run_sync, name_thread, "idle-of-anyio")
-            pool.submit(go_on.wait)
             pool.submit(name_thread, "idle-of-pool").result()
             yield
             go_on.set()

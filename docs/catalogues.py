@@ -37,6 +37,8 @@ _BOOSTS = {
     "how-to/other-mocks.md": 3,
     "how-to/other-languages.md": 2,
     "reference/catalogues.md": 0.2,
+    "reference/messages.md": 0.4,
+    "reference/python.md": 0.4,
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_indexjob.running.options import add_options
+from pytest_indexjob.running.options import MARKER, add_options
 from pytest_indexjob.running.settings import run_settings
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_indexjob.simulation.simulator import Simulator
     from pytest_indexjob.virtual_time.clock import VirtualClock
 
-MARKER = "indexjob_cassette"
 _INTERCEPTION = pytest.StashKey["Interception"]()
 _REPORTS = pytest.StashKey[list[Any]]()
 _MARKS = pytest.StashKey[tuple[pytest.Mark, ...]]()  # those that were obeyed

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections import defaultdict
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +19,12 @@ from pytest_indexjob.api.settings import IndexJobSettings, problem_of
 from pytest_indexjob.exchange import Journal
 from pytest_indexjob.interception.complaints import wider_fixture_asks
 from pytest_indexjob.interception.interception import Interception
+from pytest_indexjob.running.options import MARKER
 from pytest_indexjob.running.settings import RunSettings, moment, run_settings
 from pytest_indexjob.virtual_time.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from pytest_indexjob.api.client import IndexingJobClient
     from pytest_indexjob.exchange import Request, Response
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MARKER = "indexjob_cassette"
-SHARED = "indexjob-shared-cassettes"
 # What the plugin's client sends where a recording or the simulator answers.
 _TEST_TOKEN = "not-a-real-token"  # noqa: S105
 
@@ -202,6 +200,7 @@ def play(
     if mode != "none":
         from pytest_indexjob.interception.forwarding import forward
         from pytest_indexjob.recording.recorder import Recorder
+        from pytest_indexjob.running.shared_cassettes import SHARED, SharedCassettes
 
         path = or_fail(lambda: locate(names[0], folder))
         shared: SharedCassettes | None = request.config.pluginmanager.get_plugin(SHARED)
@@ -236,41 +235,6 @@ def _name_in_module(item: pytest.Item, settings: IndexJobSettings) -> str:
     # Not by a hash, because the hash of a weak secret gives the secret away.
     indices = getattr(getattr(item, "callspec", None), "indices", {})
     return "-".join([redacted, *map(str, indices.values())])
-
-
-class SharedCassettes:
-    """Which tests record each cassette: also those that ``-k`` or a test's id leaves out.
-
-    Without them a rewrite would drop what they recorded. Registered as a plugin.
-    """
-
-    def __init__(self) -> None:
-        self._tests: dict[Path, set[str]] = defaultdict(set)
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_make_collect_report(self) -> Iterator[None]:
-        """Look at all that a file or a class holds, before ids and ``--lf`` choose from it."""
-        report: Any = yield
-        self._count(report.result or ())
-        return report  # type: ignore[no-any-return]
-
-    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Look again: the mark may have been added after collection."""
-        self._count(items)
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Look again: the mark may have been added after collection."""
-        self._count(session.items)
-
-    def _count(self, nodes: Iterable[pytest.Item | pytest.Collector]) -> None:
-        for node in nodes:
-            mark = node.get_closest_marker(MARKER) if isinstance(node, pytest.Item) else None
-            if mark is not None and mark.args:
-                self._tests[node.path.parent / mark.args[0]].add(node.nodeid)
-
-    def sharing(self, item: pytest.Item, name: str) -> int:
-        """How many tests record to the file of that name."""
-        return max(len(self._tests[item.path.parent / name]), 1)
 
 
 _CLEARED = pytest.StashKey[set[Path]]()

@@ -1,4 +1,4 @@
-"""The options and ini keys, all of which begin with ``indexjob``."""
+"""The marker's name; the options and ini keys, all of which begin with ``indexjob``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
+
+MARKER = "indexjob_cassette"
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -25,7 +25,7 @@ def register(config: pytest.Config) -> bool:
     """
     left_out = _left_out(config)
     if run_settings(config).record_mode == "rewrite":
-        from pytest_indexjob.running.one_test import SHARED, SharedCassettes
+        from pytest_indexjob.running.shared_cassettes import SHARED, SharedCassettes
 
         config.pluginmanager.register(SharedCassettes(), SHARED)
     under = config.getoption("--indexjob-coverage-fail-under")

@@ -188,20 +188,16 @@ def service(monkeypatch):
     server.stop()
 
 
+def record_command(uuid, output, server):
+    where = ("-o", output, "--base-url", server.url)
+    return ("record", uuid, *where, "--poll-interval", "0.001")
+
+
 def test_record_polls_a_job_to_its_end(run, service, tmp_path):
     simulator, server = service
     job = simulator.start("partial")
     output = tmp_path / "mine.yaml"
-    command = (
-        "record",
-        job.uuid,
-        "-o",
-        output,
-        "--base-url",
-        server.url,
-        "--poll-interval",
-        "0.001",
-    )
+    command = record_command(job.uuid, output, server)
     status, told, _ = run(*command)
     assert status == 0
     assert "PARTIAL SUCCEEDED 4/5 files, 1 failed" in told
@@ -246,16 +242,7 @@ def test_record_goes_on_where_it_was_interrupted(run, service, tmp_path, monkeyp
     simulator, server = service
     job = simulator.start("partial")
     output = tmp_path / "mine.yaml"
-    command = (
-        "record",
-        job.uuid,
-        "-o",
-        output,
-        "--base-url",
-        server.url,
-        "--poll-interval",
-        "0.001",
-    )
+    command = record_command(job.uuid, output, server)
     handle, asked, has_stopped = simulator.handle, [], threading.Event()
     # A shell has a command that it runs in the background ignore the signal.
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -503,7 +490,7 @@ def test_cassettes_of_record_are_plain_yaml(run, service, tmp_path):
     simulator, server = service
     job = simulator.start("completed")
     output = tmp_path / "mine.yaml"
-    run("record", job.uuid, "-o", output, "--base-url", server.url, "--poll-interval", "0.001")
+    run(*record_command(job.uuid, output, server))
     content = yaml.safe_load(output.read_text())
     assert content["version"] == 1
     assert content["provenance"]["recorded_at"][:4] == str(time.gmtime().tm_year)

@@ -106,6 +106,11 @@ class Answer:
         return sources
 
     @property
+    def signed_url(self) -> str:
+        """Where the report is, or ``""``."""
+        return self._as(str) or ""
+
+    @property
     def error(self) -> ErrorBody | None:
         """What the service says of a call that was not granted, or ``None`` of any other."""
         if self.status < 300:

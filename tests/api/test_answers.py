@@ -22,14 +22,14 @@ def test_an_answer_holds_what_its_call_answers_with_and_nothing_else(of_a_known_
         answer = answered(call if of_a_known_call else "", body)
         assert answer.is_json
         assert (answer.problem, answer.error) == (None, None)
-        return answer.job, answer.page, answer.data_sources, answer.value
+        return answer.job, answer.page, answer.data_sources, answer.signed_url
 
-    job, *others, value = held("jobs.get", {"job": {"uuid": "u"}})
-    assert (job.uuid, others, value) == ("u", [None, None], job)
-    _, page, sources, value = held("jobs.list", {"jobs": [{"uuid": "u"}]})
-    assert (page.jobs, sources, value) == ((job,), None, page)
-    *others, sources, value = held("jobs.data_sources", {"indexed_data_sources": [{}]})
-    assert (others, len(sources), value) == ([None, None], 1, sources)
+    job, *others = held("jobs.get", {"job": {"uuid": "u"}})
+    assert (job.uuid, others) == ("u", [None, None, ""])
+    _, page, *others = held("jobs.list", {"jobs": [{"uuid": "u"}]})
+    assert (page.jobs, others) == ((job,), [None, ""])
+    *others, sources, url = held("jobs.data_sources", {"indexed_data_sources": [{}]})
+    assert (others, len(sources), url) == ([None, None], 1, "")
     *others, url = held("jobs.details_signed_url", {"signed_url": "https://x"})
     assert (others, url) == ([None, None, None], "https://x")
 

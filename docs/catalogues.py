@@ -29,7 +29,10 @@ from pytest_indexjob.simulation import faults, scenarios  # noqa: E402
 
 PACKAGE = ROOT / "pytest_indexjob"
 SOURCES = "https://github.com/pytest-indexjob/pytest-indexjob/blob/main"
-_PLACE = re.compile(r"^<!-- catalogue: ([a-z-]+) -->$", re.MULTILINE)
+# With the line that stands for it where nobody fills it in, on GitHub say.
+_PLACE = re.compile(
+    r"^<!-- catalogue: ([a-z-]+) -->$(?:\n\n\*This part is made .*\*$)?", re.MULTILINE
+)
 _LINK_OUT = re.compile(r"\]\((?:\.\./)+((?:cassettes|examples|benchmarks|[A-Z]+\.md)[^)]*)\)")
 
 # A table of every name would stand first for each word; a page about one matter belongs there.

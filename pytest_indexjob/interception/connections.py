@@ -28,6 +28,7 @@ from pytest_indexjob.http1 import (
     written,
 )
 from pytest_indexjob.interception.forward_proxies import host_of_target
+from pytest_indexjob.interception.guard import VCRPY
 from pytest_indexjob.replacements import Patch, original
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
     for name in ("HTTPSConnection", "HTTPConnection"):
         connection_class = getattr(module, name)
         real = original(connection_class, "connect")
-        # The package urllib3-future takes urllib3's name, and its connections know no such socket.
+        # The package urllib3-future takes urllib3's name, and vcrpy's classes stand there while it
+        # plays: these connections know no such socket.
         known = issubclass(connection_class, http.client.HTTPConnection)
         connect = _connect(interception, real) if known else _refuse(interception, real)
         yield Patch(connection_class, "connect", connect)
@@ -57,7 +59,9 @@ def patches(interception: Interception, module: ModuleType) -> Iterator[Patch]:
 
 def _refuse(interception: Interception, real: Callable[..., None]) -> Callable[..., None]:
     def connect(self: Any) -> None:
-        interception.guard.check(self.host, self.port, client="urllib3-future")
+        is_vcrpys = type(self).__module__.startswith("vcr.")
+        client = VCRPY if is_vcrpys else "urllib3-future"
+        interception.guard.check(self.host, self.port, client=client)
         real(self)
 
     return connect

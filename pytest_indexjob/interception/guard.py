@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
     from pytest_indexjob.exchange import Journal
 
+# Not a client, but what stands in the place of one.
+VCRPY = "vcrpy"
+_TWO_PLAYERS = (
+    "vcrpy (pytest-recording's mark `vcr`) stands in front of pytest-indexjob's fixtures, and only"
+    " one of the two can answer a test: take the mark or the fixtures away"
+)
 _API_HOST = urlsplit(API_URL).hostname
 _SENDMSG = 3  # which argument of `sendmsg` is an address
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
@@ -215,7 +221,7 @@ class Guard:
         error = NetworkBlockedError(
             f"{self._test or 'a test'} tried to reach {shown}{f', port {port}' if port else ''}:"
             " nothing reaches the network in a test that uses pytest-indexjob."
-            f" {_way_out(shown)}{_advice(client)}",
+            f" {_TWO_PLAYERS if client == VCRPY else _way_out(shown) + _advice(client)}",
             host=shown,
             port=port if isinstance(port, int) else None,
             test=self._test,

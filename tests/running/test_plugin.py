@@ -497,6 +497,18 @@ def test_theirs_reads_ours():
 """).assert_outcomes(passed=3)
 
 
+@pytest.mark.usefixtures("installed_plugins")
+def test_a_fixture_in_a_test_of_pytest_recording_is_told(suite):
+    result = suite("""
+@pytest.mark.vcr
+def test_it(indexjob_simulator):
+    requests.get(URL)
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*vcrpy (pytest-recording's mark `vcr`) stands in front of*"])
+    assert "urllib3-future" not in str(result.stdout)
+
+
 def test_responses_works_beside(suite):
     suite("""
 import responses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from pytest_indexjob.api.calls import API_URL
@@ -65,7 +65,7 @@ def find(name: str, folder: Path) -> Path:
         path.relative_to(folder).with_suffix("").as_posix()
         for path in sorted(folder.rglob("*.yaml"))
     ]
-    near = difflib.get_close_matches(name, [*there, *shipped_names()], n=3, cutoff=0.6)
+    near = _near(name, [*there, *shipped_names()])
     raise CassetteNotFoundError(
         f"there is no cassette {name!r}: there is no file {own}, and no shipped recording has that"
         " name. "
@@ -87,13 +87,24 @@ def find_file(cassette: Path | str) -> Path:
         return path
     if str(cassette) in shipped_names():
         return shipped_folder() / f"{cassette}.yaml"
+    near = _near(str(cassette), shipped_names())
     raise CassetteNotFoundError(
         f"there is no cassette {str(cassette)!r}: no file has that path, and no shipped recording"
-        f" has that name. Shipped: {', '.join(shipped_names())}",
+        " has that name. "
+        + (f"Did you mean {' or '.join(near)}? " if near else "")
+        + f"Shipped: {', '.join(shipped_names())}",
         name=str(cassette),
-        near=(),
+        near=tuple(near),
         path=path,
     )
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """The names most like a name, or like that of a file whose path was given in its place."""
+    of_file = PurePath(name).name.removesuffix(".yaml")
+    if of_file != name and of_file in names:
+        return [of_file]
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.6)
 
 
 def open_cassettes(

@@ -8,6 +8,7 @@ from conftest import COMPLETED, cassette_text
 from pytest_indexjob import CassetteNotFoundError
 from pytest_indexjob.recording.library import (
     find,
+    find_file,
     locate,
     name_for_test,
     open_cassettes,
@@ -34,6 +35,18 @@ def test_a_missing_one_names_the_near_ones(tmp_path):
     with pytest.raises(CassetteNotFoundError) as raised:
         find("mime", tmp_path)
     assert raised.value.near[0] == "mine"
+
+
+@pytest.mark.parametrize("name", ["cassettes/completed.yaml", "completed.yaml"])
+def test_a_path_in_the_place_of_a_name_is_understood(tmp_path, name):
+    with pytest.raises(CassetteNotFoundError, match=r"Did you mean completed\?") as raised:
+        find(name, tmp_path)
+    assert raised.value.near == ("completed",)
+
+
+def test_a_misspelt_name_of_a_command_names_the_near_ones():
+    with pytest.raises(CassetteNotFoundError, match=r"Did you mean partial\?"):
+        find_file("partail")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from pytest_indexjob.content_coding import decoded
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Those of terminals, and those that turn the direction of a text or hide in it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -111,7 +112,7 @@ def shown_url(url: str) -> str:
     scheme = f"{parts.scheme}:" if parts.scheme else ""
     shown = f"{scheme}{authority}{parts.path}{f'?{query}' if query else ''}"
     # A terminal obeys control characters, and a parameter may hold them.
-    return _CONTROLS.sub(lambda found: f"%{ord(found[0]):02X}", shown)
+    return _CONTROLS.sub(lambda found: quote(found[0]), shown)
 
 
 class Request(NamedTuple):

@@ -517,6 +517,13 @@ def test_a_miss_names_the_parameter_whose_hidden_value_differs(play):
     assert "other" not in text
 
 
+def test_a_miss_shows_nothing_that_a_terminal_or_a_reader_would_obey(play):
+    playback = play(Interaction(Request("GET", f"{JOB_URL}/\u202e\x1b[2J"), RUNNING))
+    with pytest.raises(CassetteMissError) as raised:
+        playback.handle(Request("GET", f"{JOB_URL}/x"))
+    assert "/%E2%80%AE%1B[2J" in str(raised.value)
+
+
 def test_a_miss_of_an_empty_recording(play):
     with pytest.raises(CassetteMissError, match="Played so far: 0 of 0"):
         play().handle(Request("GET", JOB_URL))

@@ -75,12 +75,28 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
             del item.stash[key]
     if item.get_closest_marker(MARKER) is None:
         yield
+        _check_spelling(item)
     else:
         from pytest_indexjob.running.one_test import answer_by_mark
 
         with answer_by_mark(item):
             yield
     _check_mark(item)
+
+
+def _check_spelling(item: pytest.Item) -> None:
+    # The test would run without the guard, and its calls would reach the service.
+    for mark in item.iter_markers():
+        if mark.name.startswith("indexjob"):
+            import difflib
+
+            known = {line.partition(":")[0].strip() for line in item.config.getini("markers")}
+            if mark.name not in known and difflib.get_close_matches(mark.name, [MARKER], 1, 0.8):
+                pytest.fail(
+                    f"there is no mark {mark.name}: did you mean {MARKER}? A mark of your own is"
+                    " declared in the ini key markers",
+                    pytrace=False,
+                )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -106,6 +106,25 @@ def test_a_mark_that_comes_too_late_is_an_error(pytester, text):
     result.stdout.fnmatch_lines(["*was added to*after its fixtures had been set up: add it*"])
 
 
+def test_a_misspelt_mark_is_told_and_a_mark_of_the_users_is_not(pytester):
+    pytester.makeini("[pytest]\nmarkers = indexjob_cassettes: ours\nfilterwarnings = ignore\n")
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.indexjob_casette("completed")
+        def test_misspelt(): pass
+        @pytest.mark.indexjob_cassettes
+        def test_ours(): pass
+        @pytest.mark.indexjob_slow
+        def test_other(): pass
+    """)
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, errors=1)
+    told = (
+        "there is no mark indexjob_casette: did you mean indexjob_cassette[?] A mark of your own *"
+    )
+    result.stdout.fnmatch_lines([told])
+
+
 def test_a_mark_that_a_fixture_adds_before_the_cassette_is_asked_for_works(pytester):
     pytester.mkdir("cassettes").joinpath("mine.yaml").write_text(cassette_text(COMPLETED))
     pytester.makepyfile(f"""

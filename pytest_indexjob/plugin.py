@@ -90,7 +90,8 @@ def _check_spelling(item: pytest.Item) -> None:
         if mark.name.startswith("indexjob"):
             import difflib
 
-            known = {line.partition(":")[0].strip() for line in item.config.getini("markers")}
+            lines = item.config.getini("markers")
+            known = {line.partition(":")[0].partition("(")[0].strip() for line in lines}
             if mark.name not in known and difflib.get_close_matches(mark.name, [MARKER], 1, 0.8):
                 pytest.fail(
                     f"there is no mark {mark.name}: did you mean {MARKER}? A mark of your own is"

@@ -104,11 +104,12 @@ class WireEnum(StrEnum):
         short = value.upper().replace("-", "_")
         for enum in WireEnum.__subclasses__():
             short = short.removeprefix(enum.prefix())
-        meant = cls.words_never_sent().get(short)
+        words = cls.words_never_sent()
         # PARTIALLY_COMPLETED says PARTIAL, though more of its letters are those of COMPLETED.
-        names = [meant] if meant else [name for name in cls.__members__ if short.startswith(name)]
-        names = names or difflib.get_close_matches(short, cls.__members__, n=1, cutoff=0.5)
-        return cls[names[0]] if names else None
+        begins = [] if short in words else [it for it in cls.__members__ if short.startswith(it)]
+        all_words = [*cls.__members__, *words]
+        names = begins or difflib.get_close_matches(short, all_words, n=1, cutoff=0.5)
+        return cls[words.get(names[0], names[0])] if names else None
 
     def __repr__(self) -> str:
         if self.is_known:

@@ -382,6 +382,7 @@ def test_ends():
         (IndexingJobStatus, "INDEX_JOB_STATUS_RUNNING", "IN_PROGRESS"),
         (DataSourceStatus, "DATA_SOURCE_STATUS_COMPLETED", "UPDATED"),
         (IndexingJobStatus, "COMPLETD", "COMPLETED"),
+        (IndexingJobStatus, "RUNING", "IN_PROGRESS"),
         (IndexingJobStatus, "INDEX_JOB_STATUS_PARTIALLY_COMPLETED", "PARTIAL"),
         (IndexingJobStatus, IndexingJobPhase.SUCCEEDED, "COMPLETED"),
     ],

@@ -301,15 +301,10 @@ def _interaction(item: object) -> Interaction:
     method = _part(request, "method", str)
     if not _METHOD.fullmatch(method):  # it is shown in terminals, which obey control characters
         raise _ShapeError("`method` is no HTTP method")
-    return Interaction(
-        Request(
-            method.upper(),
-            url,
-            _headers(request),
-            _body(request.get("body")),
-        ),
-        _as_sent(_response(_part(item, "response", dict))),
-    )
+    asked = Request(method.upper(), url, _headers(request), _body(request.get("body")))
+    answer = _response(_part(item, "response", dict))
+    # The headers of an answer to HEAD tell of a body that did not come, so nothing was decoded.
+    return Interaction(asked, answer if asked.method == "HEAD" else _as_sent(answer))
 
 
 def _response(response: dict[str, Any]) -> Response:

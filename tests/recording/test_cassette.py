@@ -221,6 +221,15 @@ def test_a_body_that_is_compressed_stays_so(play):
     )
 
 
+def test_an_answer_to_head_keeps_what_it_tells_of_the_body(play):
+    told = (("Content-Encoding", "gzip"), ("Content-Length", "50"))
+    answer = Response(200, told, b"", "OK")
+    assert (
+        play(Interaction(Request("HEAD", JOB_URL), answer)).handle(Request("HEAD", JOB_URL))
+        == answer
+    )
+
+
 def test_vcrpy_reads_what_was_written(tmp_path):
     path = tmp_path / "ours.yaml"
     path.write_text(dump([Interaction(Request("GET", JOB_URL), COMPLETED)], {"recorded_by": "us"}))

@@ -221,13 +221,11 @@ def test_a_body_that_is_compressed_stays_so(play):
     )
 
 
-def test_an_answer_to_head_keeps_what_it_tells_of_the_body(play):
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304)])
+def test_an_answer_without_a_body_keeps_what_it_tells_of_the_body(play, method, status):
     told = (("Content-Encoding", "gzip"), ("Content-Length", "50"))
-    answer = Response(200, told, b"", "OK")
-    assert (
-        play(Interaction(Request("HEAD", JOB_URL), answer)).handle(Request("HEAD", JOB_URL))
-        == answer
-    )
+    item = Interaction(Request(method, JOB_URL), Response(status, told, b"", "OK"))
+    assert play(item).handle(item.request) == item.response
 
 
 def test_vcrpy_reads_what_was_written(tmp_path):

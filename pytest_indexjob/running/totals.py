@@ -90,7 +90,8 @@ def facts_of(
         facts["replaced_types"] = [str(recorder.path), sorted(recorder.replaced_types)]
     if recorder is not None and recorder.mode == "rewrite" and recorder.sharing > 1:
         staged = recorder.staged if passed else None
-        facts["rewrite"] = [str(recorder.path), recorder.sharing, item.nodeid, staged]
+        path = str(recorder.path.resolve())  # folders may share it by a link
+        facts["rewrite"] = [path, recorder.sharing, item.nodeid, staged]
     if _counts_coverage(config):
         from pytest_indexjob.checking.coverage import outcomes_of
 

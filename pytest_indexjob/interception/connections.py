@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pytest_indexjob.interception.interception import Interception
 
 ENDED = "the test that this connection belonged to has ended"
+_NO_SOCKET = "a connection that pytest-indexjob answers"
+_WAY_OUT = "Code that needs a real socket is answered by the fixture indexjob_server"
 # A final answer of at most 100 headers, in which parsing would find what is there.
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 [2-9][0-9]{2} [!-~](?:[ -~]*[!-~])?\r\n"
@@ -281,14 +283,18 @@ class AnsweringSocket:
 
     def fileno(self) -> int:
         """Raise ``OSError``: there is no file."""
-        raise OSError(
-            errno.EBADF,
-            "a connection that pytest-indexjob answers has no file number. Code that needs a real"
-            " socket is answered by the fixture indexjob_server",
-        )
+        raise OSError(errno.EBADF, f"{_NO_SOCKET} has no file number. {_WAY_OUT}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what is missing, for whatever else a socket has."""
+        raise AttributeError(f"{_NO_SOCKET} has no {name!r}. {_WAY_OUT}", name=name, obj=self)
 
     def setsockopt(self, *_: Any) -> None:
         """Nothing: there is no network to have options."""
+
+    def getsockopt(self, _level: int, _option: int, length: int = 0) -> int | bytes:
+        """Zero, since no option is set and no error is waiting."""
+        return bytes(length) if length else 0
 
     def shutdown(self, *_: Any) -> None:
         """Nothing: there is no other side."""

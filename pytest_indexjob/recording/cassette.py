@@ -36,6 +36,7 @@ from pytest_indexjob.exchange import (
     shown_url,
     target_of,
 )
+from pytest_indexjob.http1 import has_body
 from pytest_indexjob.recording.identifiers import RESOURCES, uuids_of
 from pytest_indexjob.recording.limits import MOST_NODES, LimitError, check_limits, check_size
 
@@ -301,15 +302,10 @@ def _interaction(item: object) -> Interaction:
     method = _part(request, "method", str)
     if not _METHOD.fullmatch(method):  # it is shown in terminals, which obey control characters
         raise _ShapeError("`method` is no HTTP method")
-    return Interaction(
-        Request(
-            method.upper(),
-            url,
-            _headers(request),
-            _body(request.get("body")),
-        ),
-        _as_sent(_response(_part(item, "response", dict))),
-    )
+    asked = Request(method.upper(), url, _headers(request), _body(request.get("body")))
+    answer = _response(_part(item, "response", dict))
+    # The headers of an answer to HEAD, or of a 304, tell of a body that did not come.
+    return Interaction(asked, _as_sent(answer) if has_body(answer, asked.method) else answer)
 
 
 def _response(response: dict[str, Any]) -> Response:

@@ -14,6 +14,8 @@ from pytest_indexjob.running.settings import run_settings
 from pytest_indexjob.whole_file import write_whole, writing_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_indexjob.checking.coverage import Coverage
     from pytest_indexjob.interception.interception import Interception
 
@@ -88,7 +90,8 @@ def facts_of(
         facts["replaced_types"] = [str(recorder.path), sorted(recorder.replaced_types)]
     if recorder is not None and recorder.mode == "rewrite" and recorder.sharing > 1:
         staged = recorder.staged if passed else None
-        facts["rewrite"] = [str(recorder.path), recorder.sharing, item.nodeid, staged]
+        path = str(recorder.path.resolve())  # folders may share it by a link
+        facts["rewrite"] = [path, recorder.sharing, item.nodeid, staged]
     if _counts_coverage(config):
         from pytest_indexjob.checking.coverage import outcomes_of
 
@@ -147,8 +150,9 @@ class Totals:
         self._replaced: dict[str, int] = {}
         self._idle: set[str] = set()
         self._replaced_types: dict[str, set[str]] = {}
-        # By path and test: the text that each test records for a recording that tests share.
-        self._rewrites: dict[str, dict[str, str | None]] = {}
+        # By path: what each test records for a recording that tests share, on each worker that
+        # runs it.
+        self._rewrites: dict[str, dict[tuple[str, object], str | None]] = {}
         self._sharing: dict[str, int] = {}  # by path: how many tests share the recording
         self._cassettes: set[str] = set()
         self._records: list[dict[str, Any]] = []
@@ -156,14 +160,15 @@ class Totals:
         self._given: Coverage | None = None  # by the tests that failed as well
         self._lines: list[str] = []
         self._errors: list[str] = []
+        self._left: list[str] = []  # of recordings that were left as they were
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the facts of a test."""
         facts = getattr(report, "indexjob", None)
         if facts:
-            self._add(facts)
+            self._add(facts, getattr(report, "node", None))
 
-    def _add(self, facts: dict[str, Any]) -> None:
+    def _add(self, facts: dict[str, Any], worker: object) -> None:
         self._used = True
         self._cassettes.update(facts.get("cassettes", ()))
         self._records += [facts["record"]] if "record" in facts else []
@@ -179,21 +184,32 @@ class Totals:
             self._count_replaced(*facts["replaced"])
         if "rewrite" in facts:
             path, sharing, test, staged = facts["rewrite"]
-            tests = self._rewrites.setdefault(path, {})
-            tests[test] = staged
+            self._rewrites.setdefault(path, {})[test, worker] = staged
             self._sharing[path] = sharing
-            if len(tests) == sharing and None not in tests.values():
-                self._rewrite(path)
 
     def _count_replaced(self, path: str, before: int, new: int) -> None:
         self._replaced[path] = before
         self._idle = self._idle | {path} if not new else self._idle - {path}
 
-    def _rewrite(self, path: str) -> None:
+    def _rewrite_shared(self) -> None:
+        """Rewrite each recording whose tests all ran and passed; the others are left and told."""
+        for path, texts in self._rewrites.items():
+            failed = {test for (test, _), text in texts.items() if text is None}
+            # One text of each test, where several workers ran it.
+            passed = {test: text for (test, _), text in texts.items() if text is not None}
+            staged = [text for test, text in passed.items() if test not in failed]
+            if len(staged) == self._sharing[path]:
+                self._rewrite(path, staged)
+            else:
+                self._left.append(
+                    f"{path}: {len(staged)} of the {self._sharing[path]} tests that record it ran"
+                    " and passed, so the recording was left as it was"
+                )
+
+    def _rewrite(self, path: str, staged: Iterable[str]) -> None:
         from pytest_indexjob.api.errors import CassetteError
         from pytest_indexjob.recording.recorder import rewrite
 
-        staged = [text for text in self._rewrites.pop(path).values() if text is not None]
         try:
             run = run_settings(self._config)
             counts = rewrite(
@@ -215,6 +231,7 @@ class Totals:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files, even of an interrupted run, and fail a run with too little coverage."""
+        self._rewrite_shared()
         self._lines = [*self._shrunk(), *self._errors]
         self._lines += [
             f"{path}: bodies of {', '.join(sorted(types))} were replaced by a placeholder, as the"
@@ -222,12 +239,7 @@ class Totals:
             " keep its bodies"
             for path, types in self._replaced_types.items()
         ]
-        self._lines += [
-            f"{path}: {sum(staged is not None for staged in tests.values())} of the"
-            f" {self._sharing[path]} tests that record it ran and passed, so the recording was left"
-            " as it was"
-            for path, tests in self._rewrites.items()
-        ]
+        self._lines += self._left
         if self._errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._coverage_file:

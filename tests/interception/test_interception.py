@@ -736,8 +736,17 @@ def test_an_answering_socket_gives_what_code_asks_of_it(answering):
     connection.request("GET", "/v2/x")
     sock = connection.sock
     assert (sock.gettimeout(), sock.getpeername()) == (4, ("api.digitalocean.com", 443))
+    assert sock.getsockname()[0] == "127.0.0.1"
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == bytes(8)
+    sock.shutdown(socket.SHUT_WR)
     with pytest.raises(OSError, match="indexjob_server"):
         sock.fileno()
+    with pytest.raises(AttributeError, match=r"pytest-indexjob answers has no 'recv'.*_server"):
+        sock.recv(1)
+    assert not hasattr(sock, "cipher")
+    assert connection.getresponse().read() == COMPLETED.body
     connection.close()
 
 

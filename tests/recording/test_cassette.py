@@ -221,6 +221,13 @@ def test_a_body_that_is_compressed_stays_so(play):
     )
 
 
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304)])
+def test_an_answer_without_a_body_keeps_what_it_tells_of_the_body(play, method, status):
+    told = (("Content-Encoding", "gzip"), ("Content-Length", "50"))
+    item = Interaction(Request(method, JOB_URL), Response(status, told, b"", "OK"))
+    assert play(item).handle(item.request) == item.response
+
+
 def test_vcrpy_reads_what_was_written(tmp_path):
     path = tmp_path / "ours.yaml"
     path.write_text(dump([Interaction(Request("GET", JOB_URL), COMPLETED)], {"recorded_by": "us"}))

@@ -280,6 +280,43 @@ def test_a_shared_recording_is_rewritten_when_all_that_share_it_passed(suite, wo
     suite("BAD = 9" + SHARED).assert_outcomes(passed=4)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("installed_plugins")
+def test_a_rewrite_by_workers_that_each_run_all_tests_is_told_as_what_it_is(suite):
+    suite("BAD = 9" + SHARED, "--indexjob-record=rewrite")
+    each = ("--indexjob-record=rewrite", "--dist=each", "--tx=2*popen")
+    result = suite("BAD = 9" + SHARED, *each)
+    result.assert_outcomes(passed=8)
+    result.stdout.no_fnmatch_line("*the recording was left*")
+    before = numbers(suite)
+    assert len(before) == 4
+    assert "0" not in before
+    one = "import os\nBAD = 2 if os.environ['PYTEST_XDIST_WORKER'] == 'gw1' else 9"
+    result = suite(one + SHARED, *each)
+    result.assert_outcomes(passed=7, failed=1)
+    result.stdout.fnmatch_lines(["*mine.yaml: 3 of the 4 tests that record it ran and passed*"])
+    assert numbers(suite) == before
+
+
+def test_folders_that_share_cassettes_by_a_link_rewrite_them_together(suite, pytester):
+    (suite.path / "cassettes").mkdir()
+    for n, name in enumerate(("one", "two")):
+        folder = pytester.mkdir(name)
+        (folder / "cassettes").symlink_to(suite.path / "cassettes")
+        text = f"""
+import requests, pytest
+@pytest.mark.indexjob_cassette("mine")
+def test_it(): assert requests.get("{suite.server.url}/v2/gen-ai/indexing_jobs?page={n}").ok
+"""
+        (folder / f"test_{name}.py").write_text(text)
+    suite("", "--indexjob-record=rewrite").assert_outcomes(passed=2)
+    assert numbers(suite) == ["0", "1"]
+    suite("", "--indexjob-record=rewrite", "--deselect", "two").assert_outcomes(
+        passed=1, deselected=1
+    )
+    assert numbers(suite) == ["0", "1"]
+
+
 def test_a_rewrite_that_stops_early_leaves_the_shared_recording(suite):
     suite("BAD = 9" + SHARED, "--indexjob-record=rewrite")
     suite("BAD = 1" + SHARED, "--indexjob-record=rewrite", "-x")

@@ -318,6 +318,13 @@ def test_it():
     result.stdout.no_fnmatch_line("*library.py*")
 
 
+def test_a_mark_that_cannot_be_used_says_why_in_a_rewrite_too(suite):
+    text = "@pytest.mark.indexjob_cassette(1)\ndef test_it(): pass"
+    result = suite(text, "--indexjob-record=rewrite")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*takes names of cassettes, and strict=*1*"])
+
+
 def test_the_client_without_a_mark_is_answered_by_the_simulator(suite):
     suite("""
 def test_it(indexjob_client):

@@ -151,10 +151,10 @@ class ByGradient:
 
         try:
             if self.client_class is gradient.Gradient:
-                client = self.client_class(
+                with self.client_class(
                     access_token="any", base_url=self.base, max_retries=0, timeout=5
-                )
-                return call(client.knowledge_bases.indexing_jobs)
+                ) as client:
+                    return call(client.knowledge_bases.indexing_jobs)
             return asyncio.run(main())
         except gradient.APIStatusError as error:
             raise Failure(error.status_code) from None

@@ -137,7 +137,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                 interception,
                 calls[-1] if calls else report,
                 passed=not_passed is None and bool(calls),
-                failed=not_passed if not_passed is not None and not_passed.failed else None,
+                not_passed=not_passed,
             )
     return report  # type: ignore[no-any-return]
 

@@ -117,14 +117,16 @@ class _AnsweringTransport(asyncio.Transport):
     def __init__(
         self, interception: Interception, protocol: Any, loop: Any, service: _Service
     ) -> None:
-        super().__init__()
+        # There is no address: the host that the client asked for stands in its place.
+        url = service.req.url
+        super().__init__({"peername": (url.host, url.port), "sockname": ("127.0.0.1", 0)})
         self._interception = interception
         self._protocol = protocol
         self._loop = loop
         self._service = service
         self._sent = bytearray()  # what is forwarded while the test records
         self._key = service.req.connection_key
-        self._reader = RequestReader(str(service.req.url.origin()))
+        self._reader = RequestReader(str(url.origin()))
         timeout = service.timeout
         self._read_timeout = timeout.sock_read
         limits = [limit for limit in (timeout.sock_read, timeout.total) if limit]

@@ -75,17 +75,21 @@ def facts_of(
     report: Any,
     *,
     passed: bool,
-    failed: pytest.TestReport | None,
+    not_passed: pytest.TestReport | None,
 ) -> dict[str, Any]:
     """The facts of one test for the totals, as JSON, so that they can travel between processes.
 
-    ``failed`` is the report of the first of the test's phases that failed.
+    ``not_passed`` is the report of the first of the test's phases that did not pass.
     """
+    failed = not_passed if not_passed is not None and not_passed.failed else None
     config = item.config
     facts: dict[str, Any] = {"used": True}
     recorder = interception.recorder
     if recorder is not None and recorder.replaced:
         facts["replaced"] = [str(recorder.path), recorder.replaced, len(recorder.recorded)]
+    if recorder is not None and recorder.recorded and not_passed is not None and failed is None:
+        why = "is expected to fail" if hasattr(not_passed, "wasxfail") else "was skipped"
+        facts["unwritten"] = [interception.redact(item.nodeid), why]
     if recorder is not None and recorder.replaced_types:
         facts["replaced_types"] = [str(recorder.path), sorted(recorder.replaced_types)]
     if recorder is not None and recorder.mode == "rewrite" and recorder.sharing > 1:
@@ -160,6 +164,7 @@ class Totals:
         self._given: Coverage | None = None  # by the tests that failed as well
         self._lines: list[str] = []
         self._errors: list[str] = []
+        self._unwritten: dict[str, str] = {}  # by test: why it wrote nothing, though it is green
         self._left: list[str] = []  # of recordings that were left as they were
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -177,6 +182,9 @@ class Totals:
             self._given.add(facts["outcomes"])
             if facts["passed"]:
                 self._counted().add(facts["outcomes"])
+        if "unwritten" in facts:
+            test, why = facts["unwritten"]
+            self._unwritten[test] = why
         if "replaced_types" in facts:
             path, types = facts["replaced_types"]
             self._replaced_types.setdefault(path, set()).update(types)
@@ -240,6 +248,10 @@ class Totals:
             for path, types in self._replaced_types.items()
         ]
         self._lines += self._left
+        self._lines += [
+            f"{test} {why}, so what it recorded was not written: only a test that passes writes"
+            for test, why in self._unwritten.items()
+        ]
         if self._errors and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._coverage_file:

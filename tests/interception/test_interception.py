@@ -381,6 +381,26 @@ def test_streams(answering):
         assert list(answer.iter_lines()) == ["a", "b"]
 
 
+def test_parts_of_an_answer_are_read_as_from_the_wire(answering):
+    answering(Response(200, (), b"a\nb\n"))
+    with requests.get(JOB_URL, stream=True, timeout=5) as answer:
+        assert list(answer.iter_content(chunk_size=None)) == [b"a\nb\n"]
+    with requests.get(JOB_URL, stream=True, timeout=5) as answer:
+        part = bytearray(3)
+        assert (answer.raw.readinto(part), bytes(part), answer.raw.tell()) == (3, b"a\nb", 3)
+        assert list(answer.raw.stream(5)) == [b"\n"]
+        assert answer.raw.tell() == answer.raw.length_remaining + 4 == 4
+    unchunked = requests.get(JOB_URL, stream=True, timeout=5)
+    with unchunked, pytest.raises(urllib3.exceptions.ResponseNotChunked):
+        list(unchunked.raw.read_chunked())
+
+    async def ask():
+        async with aiohttp.ClientSession() as session, session.get(JOB_URL) as answer:
+            return await answer.content.readexactly(3), await answer.content.readany()
+
+    assert asyncio.run(ask()) == (b"a\nb", b"\n")
+
+
 def gradient_client(**options):
     return gradient.Gradient(access_token="any", max_retries=0, **options)
 
@@ -748,6 +768,30 @@ def test_an_answering_socket_gives_what_code_asks_of_it(answering):
     assert not hasattr(sock, "cipher")
     assert connection.getresponse().read() == COMPLETED.body
     connection.close()
+
+
+def test_a_connection_of_aiohttp_tells_of_itself(answering):
+    answering()
+    told = {}
+
+    class Telling(aiohttp.ClientResponse):
+        async def start(self, connection):
+            for name in ("peername", "sockname", "socket", "ssl_object"):
+                told[name] = connection.transport.get_extra_info(name)
+            return await super().start(connection)
+
+    async def ask():
+        session = aiohttp.ClientSession(response_class=Telling)
+        async with session, session.get(JOB_URL) as answer:
+            return await answer.read()
+
+    assert asyncio.run(ask()) == COMPLETED.body
+    assert told == {
+        "peername": ("api.digitalocean.com", 443),
+        "sockname": ("127.0.0.1", 0),
+        "socket": None,
+        "ssl_object": None,
+    }
 
 
 def test_a_response_of_httpx_tells_of_its_connection(answering):

@@ -328,6 +328,27 @@ def test_a_transport_of_httpx_that_tries_again_does(interception):
             client.get(JOB_URL)
 
 
+def test_an_asynchronous_transport_of_httpx_that_tries_again_does(interception):
+    httpx = pytest.importorskip("httpx")
+    answers = [TransportFault("refused")] * 3
+
+    def handle(request):
+        if answers:
+            raise answers.pop()
+        return COMPLETED
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=3)) as client:
+            return (await client.get(JOB_URL)).content
+
+    interception.source.handle = handle
+    assert asyncio.run(ask()) == COMPLETED.body
+    assert interception.clock.elapsed == 1.5
+    answers[:] = [TransportFault("refused")] * 5
+    with pytest.raises(httpx.ConnectError):
+        asyncio.run(ask())
+
+
 MOCKED = """
 import httpx, pytest, requests
 BASE = "https://api.digitalocean.com/v2/gen-ai/indexing_jobs"

@@ -200,6 +200,7 @@ CASES = {
     "skip": "def test_it(): GET(); pytest.skip()",
     "teardown": "def test_it(broken): GET()",
 }
+GREEN = {"xfail": "is expected to fail", "xpass": "is expected to fail", "skip": "was skipped"}
 HELP = """
 def GET(): assert requests.get(URL).ok
 @pytest.fixture(scope="session")
@@ -212,8 +213,13 @@ def broken():
 @pytest.mark.parametrize("case", CASES)
 def test_a_test_that_did_not_pass_whole_writes_nothing(suite, case):
     text = f"{HELP}\n@pytest.mark.indexjob_cassette('mine')\n{CASES[case]}"
-    suite(text, "--indexjob-record=once")
+    result = suite(text, "--indexjob-record=once")
     assert numbers(suite) == []
+    if case in GREEN:  # nothing else would tell of it before the replay fails
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(
+            [f"test_it.py::test_it {GREEN[case]}, so what it recorded was not*"]
+        )
 
 
 def test_a_unittest_with_a_failed_subtest_writes_nothing(suite):

@@ -110,6 +110,7 @@ CLIENTS = {
     import gradient
     client = gradient.Gradient(access_token=TOKEN, base_url=BASE)
     job = client.knowledge_bases.indexing_jobs.wait_for_completion(UUID, poll_interval=0).job
+    client.close()
     status, failed = job.status, int(job.data_source_jobs[0].failed_item_count)"""
     ),
 }

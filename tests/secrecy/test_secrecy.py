@@ -109,8 +109,8 @@ def ask_aiohttp(client):
 
 
 def ask_gradient(client):
-    client = gradient.Gradient(access_token=TOKEN, base_url=BASE, max_retries=0)
-    each(lambda method, url, headers, body: client.get(url, cast_to=httpx.Response))
+    with gradient.Gradient(access_token=TOKEN, base_url=BASE, max_retries=0) as client:
+        each(lambda method, url, headers, body: client.get(url, cast_to=httpx.Response))
 
 
 def ask_pydo(client):

@@ -55,6 +55,7 @@ _KEPT_HEADERS = frozenset(
         "link",
         "location",
         "retry-after",
+        "transfer-encoding",
         "www-authenticate",
         "x-request-id",
     )

@@ -14,8 +14,8 @@ from pytest_indexjob.recording.cassette import load
 def suite(pytester, loopback):
     """Runs one marked test against a service: ``suite(answer, body, *options)``."""
 
-    def run(answer, body, *options):
-        server = loopback(answer)
+    def run(answer, body, *options, length=True):
+        server = loopback(answer, length=length)
         pytester.makeconftest(f"""
             import pytest
             from pytest_indexjob import IndexJobSettings
@@ -93,6 +93,20 @@ assert dict(requests.get(URL).cookies) == {"a": "1", "b": "2"}
 assert dict(httpx.get(URL).cookies) == {"a": "1", "b": "2"}
 """
     suite(lambda _: twice, body, "--indexjob-record=once").assert_outcomes(passed=1)
+
+
+def test_what_came_in_chunks_plays_in_chunks(suite):
+    body = b"2\r\n{}\r\n0\r\n\r\n"
+    headers = (("Content-Type", "application/json"), ("Transfer-Encoding", "chunked"))
+    check = """
+with requests.get(URL, stream=True) as answer:
+    assert list(answer.raw.read_chunked()) == [b"{}"]
+assert "content-length" not in httpx.get(URL).headers
+"""
+    for mode in ("once", "none"):
+        options = (f"--indexjob-record={mode}",)
+        result = suite(lambda _: Response(200, headers, body), check, *options, length=False)
+        result.assert_outcomes(passed=1)
 
 
 def test_the_client_s_own_error_comes_back(suite):

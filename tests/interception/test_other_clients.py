@@ -307,46 +307,38 @@ def test_httpcore_has_its_own_errors(interception, fault, error):
     assert interception.clock.elapsed == (7 if fault == "timeout" else 0)
 
 
-def test_a_transport_of_httpx_that_tries_again_does(interception):
-    httpx = pytest.importorskip("httpx")
-    answers = [TransportFault("refused")] * 3
-
-    def handle(request):
-        if answers:
-            raise answers.pop()
-        return COMPLETED
-
-    interception.source.handle = handle
+def trying_again(httpx):
     with httpx.Client(transport=httpx.HTTPTransport(retries=3)) as client:
-        assert client.get(JOB_URL).content == COMPLETED.body
-        assert interception.clock.elapsed == 1.5
-        answers[:] = [TransportFault("refused")] * 5
-        with pytest.raises(httpx.ConnectError):
-            client.get(JOB_URL)
-        answers[:] = [TransportFault("reset")]
-        with pytest.raises(httpx.ReadError):
-            client.get(JOB_URL)
+        return client.get(JOB_URL).content
 
 
-def test_an_asynchronous_transport_of_httpx_that_tries_again_does(interception):
-    httpx = pytest.importorskip("httpx")
-    answers = [TransportFault("refused")] * 3
-
-    def handle(request):
-        if answers:
-            raise answers.pop()
-        return COMPLETED
-
+def trying_again_async(httpx):
     async def ask():
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=3)) as client:
             return (await client.get(JOB_URL)).content
 
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("ask", [trying_again, trying_again_async])
+def test_a_transport_of_httpx_that_tries_again_does(interception, ask):
+    httpx = pytest.importorskip("httpx")
+    answers = [TransportFault("refused")] * 3
+
+    def handle(request):
+        if answers:
+            raise answers.pop()
+        return COMPLETED
+
     interception.source.handle = handle
-    assert asyncio.run(ask()) == COMPLETED.body
+    assert ask(httpx) == COMPLETED.body
     assert interception.clock.elapsed == 1.5
     answers[:] = [TransportFault("refused")] * 5
     with pytest.raises(httpx.ConnectError):
-        asyncio.run(ask())
+        ask(httpx)
+    answers[:] = [TransportFault("reset")]
+    with pytest.raises(httpx.ReadError):
+        ask(httpx)
 
 
 MOCKED = """

@@ -87,7 +87,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 def _check_spelling(item: pytest.Item) -> None:
     # The test would run without the guard, and its calls would reach the service.
     for mark in item.iter_markers():
-        if mark.name.startswith("indexjob"):
+        if mark.name.startswith("ind"):
             import difflib
 
             lines = item.config.getini("markers")

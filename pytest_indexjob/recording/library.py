@@ -51,6 +51,11 @@ def locate(name: str, folder: Path) -> Path:
     return path
 
 
+def folder_of(module: Path) -> Path:
+    """Where the cassettes of the tests of a file are."""
+    return module.parent / "cassettes"
+
+
 def find(name: str, folder: Path) -> Path:
     """The file of the cassette of that name: in ``folder``, else a shipped one.
 

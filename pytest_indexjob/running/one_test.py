@@ -175,14 +175,19 @@ def play(
 
     While the run records, the real service answers the requests that the recordings don't answer.
     """
-    from pytest_indexjob.recording.library import locate, name_for_test, open_cassettes
+    from pytest_indexjob.recording.library import (
+        folder_of,
+        locate,
+        name_for_test,
+        open_cassettes,
+    )
 
     mark = request.node.get_closest_marker(MARKER)
     names, strict = mark_arguments(mark)
     run = run_settings(request.config)
     mode = run.record_mode
     names = names or (name_for_test(request.path.stem, _name_in_module(request.node, settings)),)
-    folder = request.path.parent / "cassettes"
+    folder = folder_of(request.path)
     command = f"pytest {shlex.quote(request.node.nodeid)} --indexjob-record=new_episodes"
     playback = or_fail(
         lambda: open_cassettes(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_indexjob.recording.library import folder_of
 from pytest_indexjob.running.options import MARKER
 
 if TYPE_CHECKING:
@@ -54,4 +55,4 @@ class SharedCassettes:
 
 def _folder(node: pytest.Item | pytest.Collector) -> Path:
     """Where the cassettes of a test really are: folders may share them by a link."""
-    return (node.path.parent / "cassettes").resolve()
+    return folder_of(node.path).resolve()

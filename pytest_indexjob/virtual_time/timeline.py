@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from pytest_indexjob.durations import duration_text
+from pytest_indexjob.virtual_time.idle_workers import is_idle_worker
 from pytest_indexjob.virtual_time.sockets import Sockets, is_in
 from pytest_indexjob.virtual_time.spins import looking_frame, place_of
 from pytest_indexjob.virtual_time.time_functions import REAL
@@ -287,7 +288,7 @@ class Timeline:
             and ident in frames
             and self._is_strange(thread)
             and not _is_the_runs(thread)
-            and not _is_idle_worker(frames[ident])
+            and not is_idle_worker(frames[ident])
         ]
 
     # Waits.
@@ -692,30 +693,6 @@ def _is_the_runs(thread: threading.Thread) -> bool:
         # The simulator's server is a service on this machine.
         or owner.startswith("pytest_indexjob.")
     )
-
-
-def _is_idle_worker(frame: FrameType) -> bool:
-    """Whether a worker of a pool, of trio or of anyio stands there and waits for work.
-
-    It is put on the timeline as it takes up work of the test.
-    """
-    at: FrameType | None = frame
-    waits_in_python = False
-    while at is not None and _module(at).startswith(_WAITS_OF_WORKERS):
-        waits_in_python = True
-        at = at.f_back
-    place = at and (_module(at), at.f_code.co_name)
-    # anyio's also runs the work from there, but waits for it in a queue that is Python's.
-    return place in _IDLE or (place == _ANYIOS and waits_in_python)
-
-
-def _module(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__"))
-
-
-_WAITS_OF_WORKERS = ("threading", "queue", "pytest_indexjob.virtual_time.")
-_IDLE = (("concurrent.futures.thread", "_worker"), ("trio._core._thread_cache", "_work"))
-_ANYIOS = ("anyio._backends._asyncio", "run")
 
 
 def _serves(thread: threading.Thread) -> bool:

@@ -112,13 +112,17 @@ def test_a_misspelt_mark_is_told_and_a_mark_of_the_users_is_not(pytester):
         import pytest
         @pytest.mark.indexjob_casette("completed")
         def test_misspelt(): pass
+        @pytest.mark.index_job_cassette("completed")
+        def test_misspelt_too(): pass
+        @pytest.mark.integration
+        def test_far(): pass
         @pytest.mark.indexjob_cassettes
         def test_ours(): pass
         @pytest.mark.indexjob_slow
         def test_other(): pass
     """)
     result = pytester.runpytest("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=2, errors=1)
+    result.assert_outcomes(passed=3, errors=2)
     told = (
         "there is no mark indexjob_casette: did you mean indexjob_cassette[?] A mark of your own *"
     )
